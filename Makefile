@@ -1,0 +1,47 @@
+# Everything a newcomer needs: `make demo` and `make test` work with nothing but python3 and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+ONCE   ?=
+SEED   ?=
+
+.PHONY: install lock demo test check format bench chaos clean
+
+install: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the locked packages into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+lock:  ## Renew requirements.lock (needs `uv`); versions and hashes only, no addresses.
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	  --all-extras --quiet pyproject.toml -o requirements.lock
+
+demo: $(READY)
+	@$(BIN)/python -m ops.demo $(if $(ONCE),--once)
+
+test: $(READY)
+	@$(BIN)/python -m pytest
+
+check: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/flake8 --select ASYNC --extend-ignore ASYNC109 supervisor bridge receiver ops tests
+	@$(BIN)/mypy
+
+format: $(READY)
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+bench: $(READY)
+	@$(BIN)/python -m ops.bench
+
+chaos: $(READY)
+	@SEED=$(SEED) $(BIN)/python -m ops.chaos
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build

@@ -1,0 +1,107 @@
+"""The settings of a bridge, read once from the environment; the command line overrides some of them."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import ClassVar
+
+from bridge.errors import BridgeError
+
+
+class BadSetting(BridgeError):
+    """A setting can't be used:"""
+
+    code = "bad_setting"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an operator can choose. Each field is the environment variable `BRIDGE_` + its name in capitals."""
+
+    ENVIRONMENT: ClassVar[str] = "BRIDGE_"
+
+    database_url: str = ""
+    """PostgreSQL; empty: an embedded one in the data directory."""
+    data_dir: Path = Path("data")
+    """Journal, embedded database, logs of the engine. Must survive a restart."""
+    host: str = "127.0.0.1"
+    port: int = 4444
+    """0 takes a free one."""
+    auth: bool = True
+    """Off serves every call without a key: for a trusted network only."""
+    api_key: str = ""
+    """A key given from outside; empty: one is made at first start and shown once."""
+    webhook_url: str = ""
+    """Where the events of all instances go; more endpoints can be given per instance."""
+    webhook_secret: str = ""
+    """`whsec_` and base64 of 24 to 64 bytes; empty: made at first start."""
+    webhook_allow: tuple[str, ...] = ()
+    """Private addresses that webhooks may reach all the same: `host:port` or a network, separated by commas."""
+    sessions_per_host: int = 25
+    """How many WhatsApp sessions share one engine process; 1 isolates them fully."""
+    engine_idle_s: float = 45.0
+    """An idle session gives its database connections back after this time."""
+    send_timeout_s: float = 20.0
+    """How long a send waits for WhatsApp's acknowledgement before its outcome is called unknown."""
+    shutdown_s: float = 12.0
+    """How long an orderly stop may take in all."""
+    log_format: str = "auto"
+    """json, console, or auto: console at a terminal."""
+    log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.port <= 65535, "port", "a number from 0 to 65535")
+        _require(1 <= self.sessions_per_host <= 200, "sessions_per_host", "a number from 1 to 200")
+        _require(1 <= self.engine_idle_s <= 3600, "engine_idle_s", "seconds from 1 to 3600")
+        _require(1 <= self.send_timeout_s <= 120, "send_timeout_s", "seconds from 1 to 120")
+        _require(self.log_format in ("auto", "json", "console"), "log_format", "auto, json or console")
+        _require(self.log_level in ("debug", "info", "warning", "error"), "log_level", "debug, info, warning or error")
+        _require(not self.api_key or len(self.api_key) >= 16, "api_key", "at least 16 characters")
+
+
+def _require(holds: bool, name: str, wanted: str) -> None:
+    if not holds:
+        raise BadSetting(f"{Settings.ENVIRONMENT}{name.upper()} must be {wanted}.", setting=name)
+
+
+def _parse(name: str, kind: object, text: str) -> object:
+    try:
+        if kind is bool:
+            return {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}[text.lower()]
+        if kind is int:
+            return int(text)
+        if kind is float:
+            return float(text)
+    except (KeyError, ValueError):
+        words = {bool: "on or off", int: "a whole number", float: "a number"}
+        raise BadSetting(
+            f"{Settings.ENVIRONMENT}{name.upper()} must be {words[kind]}.",  # type: ignore[index]
+            setting=name,
+        ) from None
+    if kind is Path:
+        return Path(text)
+    if kind is str:
+        return text
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def from_environment(environment: Mapping[str, str] = os.environ, **overrides: object) -> Settings:
+    """Return the settings; raise `BadSetting` with a sentence that says what to change.
+
+    `overrides` come from the command line; those that are None are ignored. A secret may also be given as a file:
+    `BRIDGE_API_KEY_FILE` names one that holds the value.
+    """
+    values: dict[str, object] = {}
+    for field in fields(Settings):
+        variable = Settings.ENVIRONMENT + field.name.upper()
+        text = environment.get(variable)
+        if text is None and f"{variable}_FILE" in environment:
+            try:
+                text = Path(environment[f"{variable}_FILE"]).read_text().strip()
+            except OSError as error:
+                raise BadSetting(f"{variable}_FILE can't be read: {error.strerror}.", setting=field.name) from None
+        if text:
+            values[field.name] = _parse(field.name, field.type, text)
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    return Settings(**values)  # type: ignore[arg-type]

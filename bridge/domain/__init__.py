@@ -1,0 +1,1 @@
+"""What the bridge is about, without I/O: identities, states, events, commands, schedules. Standard library only."""

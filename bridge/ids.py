@@ -1,0 +1,39 @@
+"""Makes identifiers: ULIDs (48 bits of milliseconds, 80 random bits, Crockford base 32), so they sort by time."""
+
+import secrets
+import time
+
+from bridge.domain.ids import CommandId, EndpointId, EventId, InstanceKey, KeyId, NodeId
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def ulid() -> str:
+    """Return 26 characters; later calls of another millisecond sort behind earlier ones."""
+    value = time.time_ns() // 1_000_000 << 80 | secrets.randbits(80)
+    return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
+
+
+def new_event_id() -> EventId:
+    return EventId("evt_" + ulid())
+
+
+def new_command_id() -> CommandId:
+    return CommandId("cmd_" + ulid())
+
+
+def new_endpoint_id() -> EndpointId:
+    return EndpointId("whk_" + ulid())
+
+
+def new_key_id() -> KeyId:
+    return KeyId("key_" + ulid())
+
+
+def new_node_id() -> NodeId:
+    return NodeId("node_" + ulid())
+
+
+def new_instance_key() -> InstanceKey:
+    """Return 128 random bits as 32 lower-case hex characters, the original's form."""
+    return InstanceKey(secrets.token_hex(16))

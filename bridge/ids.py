@@ -10,12 +10,20 @@ _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 def ulid() -> str:
     """Return 26 characters; later calls of another millisecond sort behind earlier ones."""
-    value = time.time_ns() // 1_000_000 << 80 | secrets.randbits(80)
+    return _encode(time.time_ns() // 1_000_000 << 80 | secrets.randbits(80))
+
+
+def _encode(value: int) -> str:
     return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
 
 
 def new_event_id() -> EventId:
     return EventId("evt_" + ulid())
+
+
+def first_event_id(at: float) -> EventId:
+    """Return an id that sorts before those of all events made at or after `at`, in seconds since 1970."""
+    return EventId("evt_" + _encode(int(at * 1000) << 80))
 
 
 def new_command_id() -> CommandId:

@@ -5,7 +5,8 @@ also signs, so that one identity key is enough for a device. Source: "The XEdDSA
 Perrin, revision 1, section 2 (conversion) and 4 (XEdDSA).
 
 Key objects are expensive next to what is done with them (deriving a public key takes as long as an agreement, about
-50 us), therefore a `KeyPair` keeps them and the conversions of XEdDSA are cached.
+50 us), therefore a `KeyPair` keeps them and the conversions of XEdDSA are cached. Agreement is the `cryptography`
+package's and XEdDSA is built on libsodium (pynacl), the only one of the two that multiplies a scalar as it is.
 """
 
 import hashlib
@@ -14,11 +15,10 @@ from functools import lru_cache
 from typing import Final
 
 import nacl.bindings
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from nacl.exceptions import BadSignatureError
 
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
@@ -38,14 +38,24 @@ class KeyPair:
 
     __slots__ = ("_key", "private", "public")
 
-    def __init__(self, private: bytes | None = None) -> None:
-        """Take the private key given, or a new random one."""
+    def __init__(self, private: bytes | None = None, public: bytes | None = None) -> None:
+        """Take the private key given, or a new random one.
+
+        Who has stored the public key too may give it: then nothing is computed before the first agreement, which
+        makes thousands of stored pairs cheap to load.
+        """
+        self._key: X25519PrivateKey | None = None
+        if private is not None and public is not None:
+            self.private, self.public = private, public
+            return
         self._key = X25519PrivateKey.generate() if private is None else X25519PrivateKey.from_private_bytes(private)
         self.private = self._key.private_bytes_raw()
         self.public = self._key.public_key().public_bytes_raw()
 
     def agree(self, public: bytes) -> bytes:
         """Return the secret shared with the owner of `public`; raise ValueError for a key that is none."""
+        if self._key is None:
+            self._key = X25519PrivateKey.from_private_bytes(self.private)
         return self._key.exchange(X25519PublicKey.from_public_bytes(public))
 
     def __repr__(self) -> str:
@@ -80,8 +90,8 @@ def xeddsa_verify(public: bytes, message: bytes, signature: bytes) -> bool:
     if key is None:
         return False
     try:
-        key.verify(signature[:63] + bytes((signature[63] ^ sign,)), message)
-    except InvalidSignature:
+        nacl.bindings.crypto_sign_open(signature[:63] + bytes((signature[63] ^ sign,)) + message, key)
+    except BadSignatureError:
         return False
     return True
 
@@ -92,7 +102,7 @@ def _scalar(digest: bytes) -> int:
 
 @lru_cache(maxsize=4096)
 def _signing_key(private: bytes) -> tuple[int, bytes]:
-    """Return the Ed25519 scalar and point of a Curve25519 key, the point's sign forced to zero (`calculate_key_pair`)."""
+    """Return the Ed25519 scalar and point of a Curve25519 key, its sign forced to zero (`calculate_key_pair`)."""
     clamped = bytearray(private)
     clamped[0] &= 248
     clamped[31] = clamped[31] & 127 | 64
@@ -104,11 +114,11 @@ def _signing_key(private: bytes) -> tuple[int, bytes]:
 
 
 @lru_cache(maxsize=4096)
-def _verifying_key(public: bytes, sign: int) -> Ed25519PublicKey | None:
+def _verifying_key(public: bytes, sign: int) -> bytes | None:
     """Return the Ed25519 key of a Curve25519 one: y = (u - 1) / (u + 1) (`convert_mont`); None if there is none."""
     u = int.from_bytes(public, "little")
     if u >= _P or u == _P - 1:
         return None
     y = bytearray(((u - 1) * pow(u + 1, -1, _P) % _P).to_bytes(32, "little"))
     y[31] |= sign
-    return Ed25519PublicKey.from_public_bytes(bytes(y))
+    return bytes(y)

@@ -22,14 +22,14 @@ import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from bridge.errors import BridgeError
+from bridge.sandbox.jids import GROUP_SERVER, LID_SERVER, SERVER, USER_SERVER, Jid
 
-USER_SERVER: Final = "s.whatsapp.net"
-LID_SERVER: Final = "lid"
-GROUP_SERVER: Final = "g.us"
+__all__ = ["GROUP_SERVER", "LID_SERVER", "SERVER", "USER_SERVER", "Jid", "MalformedNode", "Node", "decode", "encode"]
 
 MAX_INFLATED_BYTES: Final = 16 << 20
 """A frame holds less than 16 MiB (its length has three bytes); what it inflates to is held to the same bound."""
@@ -43,39 +43,6 @@ class MalformedNode(BridgeError):
     code = "sandbox_malformed_node"
     status = 400
 
-
-@dataclass(frozen=True, slots=True)
-class Jid:
-    """The address of a phone number, a LID, one of their devices, a group, or (without a user) a server."""
-
-    user: str
-    server: str
-    device: int = 0
-
-    def __str__(self) -> str:
-        if self.device:
-            return f"{self.user}:{self.device}@{self.server}"
-        return f"{self.user}@{self.server}" if self.user else self.server
-
-    @classmethod
-    def parse(cls, text: str) -> "Jid":
-        """Return the address behind `user:device@server`, `user@server` or `server`."""
-        user, at, server = text.rpartition("@")
-        if not at:
-            return cls("", text)
-        user, _, device = user.partition(":")
-        return cls(user, server, int(device) if device else 0)
-
-    def bare(self) -> "Jid":
-        """Return the address without its device."""
-        return Jid(self.user, self.server)
-
-    def with_device(self, device: int) -> "Jid":
-        return Jid(self.user, self.server, device)
-
-
-SERVER: Final = Jid("", USER_SERVER)
-"""WhatsApp itself, as sender or recipient."""
 
 Value = str | int | Jid
 Content = bytes | str | list["Node"] | None
@@ -164,8 +131,6 @@ _TOKENS: dict[str, bytes] = {
 # Two characters a byte is a hexadecimal string in disguise: `-` and `.` take the place of `a` and `b`, `f` fills up.
 _IS_NIBBLE = re.compile(r"[0-9.\-]+").fullmatch
 _IS_HEX = re.compile(r"[0-9A-F]+").fullmatch
-_TO_NIBBLE = str.maketrans("-.", "ab")
-_FROM_NIBBLE = str.maketrans("ab", "-.")
 
 
 def encode(node: Node) -> bytes:
@@ -179,21 +144,24 @@ def _write_node(out: bytearray, node: Node) -> None:
     attrs = [(key, value) for key, value in node.attrs.items() if value is not None and value != ""]
     content = node.content
     _write_list_length(out, 1 + 2 * len(attrs) + (content is not None))
-    _write_text(out, node.tag)
+    token_of = _TOKENS.get
+    out += token_of(node.tag) or _literal(node.tag)
     for key, value in attrs:
-        _write_text(out, key)
+        out += token_of(key) or _literal(key)
         if isinstance(value, Jid):
-            _write_jid(out, value)
+            out += _jid(value.user, value.server, value.device)
         else:
-            _write_text(out, value if isinstance(value, str) else str(value))
+            text = value if isinstance(value, str) else str(value)
+            out += token_of(text) or _literal(text)
     if isinstance(content, list):
         _write_list_length(out, len(content))
         for inner in content:
             _write_node(out, inner)
     elif isinstance(content, str):
-        _write_text(out, content)
+        out += token_of(content) or _literal(content)
     elif content is not None:
-        _write_bytes(out, content)
+        out += _bytes_head(len(content))
+        out += content
 
 
 def _write_list_length(out: bytearray, length: int) -> None:
@@ -206,49 +174,37 @@ def _write_list_length(out: bytearray, length: int) -> None:
         out += length.to_bytes(2, "big")
 
 
-def _write_text(out: bytearray, text: str) -> None:
-    token = _TOKENS.get(text)
-    if token is not None:
-        out += token
-    elif 0 < len(text) <= _MAX_PACKED and _IS_NIBBLE(text):
-        _write_packed(out, _NIBBLE, text.translate(_TO_NIBBLE))
-    elif 0 < len(text) <= _MAX_PACKED and _IS_HEX(text):
-        _write_packed(out, _HEX, text)
-    else:
-        _write_bytes(out, text.encode())
+def _literal(text: str) -> bytes:
+    """Return a text that is not in the dictionary, packed where its characters allow it."""
+    if len(text) <= _MAX_PACKED:
+        if _IS_NIBBLE(text):
+            return _packed(_NIBBLE, text.replace("-", "a").replace(".", "b"))
+        if _IS_HEX(text):
+            return _packed(_HEX, text)
+    data = text.encode()
+    return _bytes_head(len(data)) + data
 
 
-def _write_packed(out: bytearray, kind: int, digits: str) -> None:
+def _packed(kind: int, digits: str) -> bytes:
     odd = len(digits) & 1
     packed = bytes.fromhex(digits + "f" if odd else digits)
-    out += bytes((kind, len(packed) | odd << 7))
-    out += packed
+    return bytes((kind, len(packed) | odd << 7)) + packed
 
 
-def _write_bytes(out: bytearray, data: bytes) -> None:
-    length = len(data)
+def _bytes_head(length: int) -> bytes:
     if length < 1 << 8:
-        out += bytes((_BYTES_8, length))
-    elif length < 1 << 20:
-        out.append(_BYTES_20)
-        out += length.to_bytes(3, "big")
-    else:
-        out.append(_BYTES_32)
-        out += length.to_bytes(4, "big")
-    out += data
+        return bytes((_BYTES_8, length))
+    if length < 1 << 20:
+        return bytes((_BYTES_20,)) + length.to_bytes(3, "big")
+    return bytes((_BYTES_32,)) + length.to_bytes(4, "big")
 
 
-def _write_jid(out: bytearray, jid: Jid) -> None:
-    if jid.device and jid.server in _AGENT_OF:
-        out += bytes((_JID_DEVICE, _AGENT_OF[jid.server], jid.device))
-        _write_text(out, jid.user)
-        return
-    out.append(_JID_PAIR)
-    if jid.user:
-        _write_text(out, jid.user)
-    else:
-        out.append(0)
-    _write_text(out, jid.server)
+@lru_cache(maxsize=8192)  # the same few addresses come in every stanza of a conversation
+def _jid(user: str, server: str, device: int) -> bytes:
+    name = _TOKENS.get(user) or _literal(user) if user else b"\0"
+    if device and server in _AGENT_OF:
+        return bytes((_JID_DEVICE, _AGENT_OF[server], device)) + name
+    return bytes((_JID_PAIR,)) + name + (_TOKENS.get(server) or _literal(server))
 
 
 def decode(data: bytes) -> Node:
@@ -341,13 +297,17 @@ class _Reader:
 
     def text(self) -> str:
         """Read a tag, a key, or a part of a JID."""
-        value = self.value()
+        kind = self.data[self.at]
+        self.at += 1
+        value = _SINGLE[kind] if 0 < kind < _DOUBLE_0 else self.value_of(kind)
         if not isinstance(value, str):
             raise MalformedNode("text was expected")
         return value
 
     def value(self) -> str | Jid | None:
-        return self.value_of(self.byte())
+        kind = self.data[self.at]
+        self.at += 1
+        return _SINGLE[kind] if 0 < kind < _DOUBLE_0 else self.value_of(kind)
 
     def value_of(self, kind: int) -> str | Jid | None:
         if kind < _DOUBLE_0:
@@ -368,7 +328,7 @@ class _Reader:
         digits = self.take(head & 0x7F).hex()
         if head & 0x80:
             digits = digits[:-1]
-        return digits.translate(_FROM_NIBBLE) if kind == _NIBBLE else digits.upper()
+        return digits.replace("a", "-").replace("b", ".") if kind == _NIBBLE else digits.upper()
 
     def jid_pair(self) -> Jid:
         user = self.value()

@@ -1,0 +1,73 @@
+"""Puts the API together: routes, the key at the door, errors as JSON, and the ring around it all."""
+
+from collections.abc import Awaitable, Callable, Iterable
+
+import structlog
+from quart import has_request_context, request
+from quart.wrappers import Response
+from quart_trio import QuartTrio
+
+from bridge.api.auth import Gate
+from bridge.api.call import Call, Route
+from bridge.api.context import ApiContext
+from bridge.api.edge import REQUEST_ID, Edge
+from bridge.api.problems import JSON, Answer, for_error
+from bridge.api.routes import health, instances, messages, pairing
+
+log = structlog.get_logger()
+
+
+def create_app(context: ApiContext) -> QuartTrio:
+    """Return the API as an ASGI application; nothing runs until a server calls it."""
+    gate = Gate(context.store.keys, on=context.auth_on, cache_s=context.limits.key_cache_s)
+    routes = [
+        *health.routes(context, gate),
+        *instances.routes(context),
+        *pairing.routes(context),
+        *messages.routes(context),
+    ]
+    app = QuartTrio("bridge", static_folder=None)
+    app.config.update(
+        BODY_TIMEOUT=context.limits.body_s,
+        MAX_CONTENT_LENGTH=None,  # the edge counts, announced or not
+        PROVIDE_AUTOMATIC_OPTIONS=False,
+        RESPONSE_TIMEOUT=None,  # a peer that does not read is the server's business
+    )
+    app.url_map.merge_slashes = False  # a redirect is an answer that is not JSON
+    app.url_map.strict_slashes = True
+    app.register_error_handler(Exception, _on_error)
+    _add(app, routes, context, gate)
+    public = frozenset(route.path for route in routes if route.access is None)
+    app.asgi_app = Edge(app.asgi_app, context.limits, public)
+    return app
+
+
+def _add(app: QuartTrio, routes: Iterable[Route], context: ApiContext, gate: Gate) -> None:
+    for route in routes:
+        app.add_url_rule(
+            route.path,
+            endpoint=f"{route.method} {route.path}",
+            view_func=_view(route, context, gate),
+            methods=[route.method],
+        )
+
+
+def _view(route: Route, context: ApiContext, gate: Gate) -> Callable[..., Awaitable[Response]]:
+    async def view(key: str | None = None) -> Response:
+        scope = request.scope
+        headers = dict(scope["headers"])
+        if route.access is not None:
+            await gate.admit(headers, route.access)
+        call = Call(context, request._get_current_object(), scope[REQUEST_ID], headers, key)
+        return await route.handler(call)
+
+    return view
+
+
+async def _on_error(error: Exception) -> Response:
+    request_id = request.scope[REQUEST_ID] if has_request_context() else ""
+    return _response(for_error(error, request_id))
+
+
+def _response(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, dict(answer.headers), content_type=JSON)

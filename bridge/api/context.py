@@ -1,0 +1,174 @@
+"""What the API needs of the rest of the bridge, as the API sees it: the interfaces that its handlers call.
+
+The bridge's real parts fulfil these by their shape, so that this package imports neither actors nor engines.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from bridge.domain.ids import CommandId, EndpointId, InstanceKey, MessageId, NodeId
+from bridge.store.rows import InstanceRow, KeyRow, Page
+
+
+class Connecting(Protocol):
+    """What a call to connect led to."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+
+
+class QrCode(Protocol):
+    """The code that the phone has to scan now."""
+
+    @property
+    def code(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def expires_at(self) -> datetime: ...
+
+
+class MessageRef(Protocol):
+    """How far a message has come. `status` is `unknown` when the engine died in the middle of the send."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def message_id(self) -> MessageId | None: ...
+    @property
+    def to(self) -> str: ...
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def command_id(self) -> CommandId: ...
+
+
+class Directory(Protocol):
+    """The instances of this node. A call that was begun is finished even when its caller is cancelled.
+
+    Raises `BridgeError`s: `instance_not_found` (404), mailbox full (429), store or engine down (503), and for a QR code
+    of an instance that is paired already one with code `already_connected`.
+    """
+
+    async def create(
+        self,
+        name: str | None,
+        external_id: str | None,
+        metadata: Mapping[str, object],
+        *,
+        key: InstanceKey | None = None,
+    ) -> InstanceRow: ...
+    async def connect(self, key: InstanceKey, wait_s: float) -> Connecting: ...
+    async def qr(self, key: InstanceKey, wait_s: float) -> QrCode | None: ...
+    async def disconnect(self, key: InstanceKey) -> InstanceRow: ...
+    async def restart(self, key: InstanceKey) -> InstanceRow: ...
+    async def delete(self, key: InstanceKey) -> None: ...
+    async def send_text(
+        self,
+        key: InstanceKey,
+        to: str,
+        text: str,
+        *,
+        reply_to: str | None,
+        idempotency_key: str | None,
+        request_hash: bytes,
+        mode: str,
+    ) -> MessageRef: ...
+
+
+class Keys(Protocol):
+    """The API keys."""
+
+    async def find(self, key_hash: bytes, /) -> KeyRow | None: ...
+
+
+class Instances(Protocol):
+    """The rows of the instances, for reading."""
+
+    async def get(self, key: InstanceKey, /) -> InstanceRow | None: ...
+    async def list(
+        self, *, state: str | None, external_id: str | None, limit: int, cursor: str | None
+    ) -> Page[InstanceRow]: ...
+
+
+class Endpoints(Protocol):
+    """The endpoints that events are delivered to."""
+
+    async def upsert(
+        self, id: EndpointId, instance_key: InstanceKey | None, url: str, events: Sequence[str], secret: bytes
+    ) -> object: ...
+
+
+class ApiStore(Protocol):
+    """The part of the store that handlers use themselves."""
+
+    @property
+    def keys(self) -> Keys: ...
+    @property
+    def instances(self) -> Instances: ...
+    @property
+    def endpoints(self) -> Endpoints: ...
+
+
+class TreeNode(Protocol):
+    """A node of the process tree: a supervisor's snapshot."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def restarts(self) -> int: ...
+    @property
+    def since_s(self) -> float: ...
+    @property
+    def last_error(self) -> str | None: ...
+    @property
+    def detail(self) -> Mapping[str, object]: ...
+    @property
+    def children(self) -> "tuple[TreeNode, ...]": ...
+
+
+class Probes(Protocol):
+    """The health of this process. A number that is logged out or banned changes none of the answers."""
+
+    def live(self) -> bool: ...
+    def started(self) -> bool: ...
+    def ready(self) -> tuple[bool, Mapping[str, object]]: ...
+    def tree(self) -> TreeNode: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a request."""
+
+    body_bytes: int = 1_048_576
+    body_s: float = 30
+    """How long the body of a request may take to arrive."""
+    in_flight: int = 1_000
+    """Requests at the same time, beyond which callers get 503; probes are not counted."""
+    call_s: float = 60
+    """How long a handler may go on with what it promised after its caller went away."""
+    key_cache_s: float = 10
+    """How long a key is believed without asking the store: so long does a revoked key live on."""
+    metadata_bytes: int = 16_384
+    text_chars: int = 65_536
+    """WhatsApp's own limit of a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiContext:
+    """Everything that a handler may use."""
+
+    store: ApiStore
+    directory: Directory
+    probes: Probes
+    node: NodeId
+    auth_on: bool = True
+    limits: Limits = field(default_factory=Limits)

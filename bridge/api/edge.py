@@ -1,0 +1,152 @@
+"""The outermost ring of the API, around the framework: what holds for every request, whatever becomes of it.
+
+Every answer carries X-Request-Id; no body larger than the limit is ever held in memory, announced or not; a crash below
+becomes a JSON 500; and an answer that is given early does not cost its reader the connection.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+import trio
+
+from bridge.api import problems
+from bridge.api.context import Limits
+from bridge.ids import ulid
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+log = structlog.get_logger()
+REQUEST_ID = "bridge.request_id"
+"""Where the id of a request is found in its ASGI scope."""
+TOO_LARGE = "bridge.too_large"
+"""Set in the scope as soon as more of a body has come than is allowed."""
+LINGER_S = 2.0
+"""How long a body that nobody wants is read and dropped after its answer: closing at once resets the connection, and
+the sender may never see why (RFC 9112, 9.6)."""
+
+_ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+
+class Edge:
+    """An ASGI application around the framework's."""
+
+    def __init__(self, app: App, limits: Limits, unlimited_paths: frozenset[str]) -> None:
+        self._app = app
+        self._limits = limits
+        self._unlimited = unlimited_paths
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send, self._limits.body_bytes)
+        structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
+        self._in_flight += 1
+        try:
+            await self._answer(exchange)
+        finally:
+            self._in_flight -= 1
+
+    async def _answer(self, exchange: "_Exchange") -> None:
+        scope = exchange.scope
+        if not scope["path"].startswith("/"):
+            scope["path"] = urlsplit(scope["path"]).path  # the absolute form that proxies use
+        if not scope["path"].startswith("/"):
+            await exchange.refuse(problems.for_status(400, exchange.request_id))
+            return
+        if self._in_flight > self._limits.in_flight and scope["path"] not in self._unlimited:
+            await exchange.refuse(problems.for_error(problems.Overloaded(), exchange.request_id))
+            return
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        except Exception as error:
+            if exchange.client_gone:
+                return  # the framework could not answer; handlers' own errors do not come up to here
+            answer = problems.for_error(error, exchange.request_id)
+            if exchange.status:
+                raise
+            await exchange.refuse(answer)
+        log.debug("http.request", method=scope["method"], path=scope["path"], status=exchange.status)
+
+
+class _Exchange:
+    """One request and its answer, seen from the wire."""
+
+    __slots__ = (
+        "_body_bytes",
+        "_complete",
+        "_limit",
+        "_receive",
+        "_send",
+        "client_gone",
+        "request_id",
+        "scope",
+        "status",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        self.scope = scope
+        self.request_id = scope[REQUEST_ID] = _request_id(scope["headers"])
+        self.status = 0
+        self.client_gone = False
+        self._receive = receive
+        self._send = send
+        self._limit = limit
+        self._body_bytes = 0
+        self._complete = trio.Event()
+
+    async def receive(self) -> Message:
+        """Return the next message for the framework; a body beyond the limit ends there, its rest is dropped."""
+        while True:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                self.client_gone = True
+                self._complete.set()
+                return message
+            if not message.get("more_body", False):
+                self._complete.set()
+            if self._body_bytes > self._limit:
+                continue
+            self._body_bytes += len(message.get("body", b""))
+            if self._body_bytes > self._limit:
+                self.scope[TOO_LARGE] = True
+                return {"type": "http.request", "body": b"", "more_body": False}
+            return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [*message["headers"], (b"x-request-id", self.request_id.encode())]
+            await self._send({**message, "headers": headers})
+            return
+        if not message.get("more_body", False) and not self._complete.is_set():
+            with trio.move_on_after(LINGER_S):
+                await self._complete.wait()
+        await self._send(message)
+
+    async def refuse(self, answer: problems.Answer) -> None:
+        """Answer without the framework."""
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer.body)).encode())]
+        headers += [(name.lower().encode(), value.encode()) for name, value in answer.headers.items()]
+        await self.send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": answer.body, "more_body": True})
+        with trio.move_on_after(LINGER_S):
+            while not self._complete.is_set():
+                await self.receive()
+        self._complete.set()
+        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _request_id(headers: list[tuple[bytes, bytes]]) -> str:
+    for name, value in headers:
+        if name == b"x-request-id" and _ACCEPTED_ID.fullmatch(value):
+            return value.decode()
+    return "req_" + ulid()

@@ -1,0 +1,243 @@
+"""Hypercorn's connection, made fit for a supervised server. Each cure has a test that fails without it.
+
+1. A request that breaks the protocol code cancels the whole server: here it ends its own connection.
+2. Quart-Trio cancels its request when Hypercorn reports the end of the response, which is in the middle of Hypercorn's
+   own finishing: the connection is then neither closed nor made ready for the next request. Here the report waits.
+3. A peer that stops reading blocks a shielded write, and with it the stop, for good. Here every write has a deadline.
+
+Beyond these: HTTP/1.1 alone (HTTP/2 is for a proxy in front), errors of the protocol are JSON, and waiting for the next
+request takes a deadline and no task. Written for hypercorn 0.18.
+"""
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import h11
+import structlog
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import parse_socket_addr
+
+from bridge.api.problems import JSON, for_status
+from bridge.api.shields import SCOPE_KEY, Shields
+from bridge.ids import ulid
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the server waits for its peers, in seconds."""
+
+    idle_s: float = 75
+    """For the next request, or the rest of a head; above the 60 s that load balancers keep connections open."""
+    write_s: float = 30
+    """For a peer to take what was written to it."""
+
+
+def hypercorn_config() -> Config:
+    """Return the configuration of all connections of one server."""
+    config = Config()
+    config.keep_alive_max_requests = 100_000
+    config.include_server_header = False
+    config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn.error")
+    return config
+
+
+class FinishResponse:
+    """Cure 2, around the application: it hears that its client is gone only after its last message is through."""
+
+    def __init__(self, app: App, shields: Shields) -> None:
+        self._app = app
+        self._shields = shields
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope[SCOPE_KEY] = self._shields
+        response = _Response(receive, send)
+        await self._app(scope, response.receive, response.send)
+
+
+class _Response:
+    __slots__ = ("_finished", "_receive", "_send")
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._finished: trio.Event | None = None
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect" and self._finished is not None:
+            await self._finished.wait()
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] != "http.response.body" or message.get("more_body", False):
+            await self._send(message)
+            return
+        self._finished = trio.Event()
+        try:
+            await self._send(message)
+        finally:
+            self._finished.set()
+
+
+class JsonErrorsProtocol(H11Protocol):  # type: ignore[misc]  # hypercorn is not followed by mypy
+    """HTTP/1.1 whose own refusals (malformed head, head too large) have a body like all others.
+
+    The head of a response leaves together with the first piece of its body: a system call costs as much as the rest.
+    """
+
+    _head = b""
+
+    async def _send_h11_event(self, event: h11.Event) -> None:
+        try:
+            data = self.connection.send(event)
+        except h11.LocalProtocolError:
+            if self.connection.their_state != h11.ERROR:
+                raise
+            return
+        if isinstance(event, h11.Response):
+            self._head += data
+            return
+        data, self._head = self._head + data, b""
+        if data:
+            await self.send(RawData(data=data))
+
+    async def _send_error_response(self, status_code: int) -> None:
+        request_id = "req_" + ulid()
+        answer = for_status(status_code, request_id)
+        headers = [
+            (b"content-type", JSON.encode()),
+            (b"content-length", str(len(answer.body)).encode()),
+            (b"x-request-id", request_id.encode()),
+            (b"connection", b"close"),
+            *self.config.response_headers("h11"),
+        ]
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        await self._send_h11_event(h11.Data(data=answer.body))
+        await self._send_h11_event(h11.EndOfMessage())
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Never switch to HTTP/2: a request that offers to is answered in HTTP/1.1 (RFC 9110, 7.8)."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        """Never switch to WebSocket either: no call speaks it."""
+        if any(name == b"upgrade" for name, _ in request.headers):
+            kept = [(name, value) for name, value in request.headers if name != b"upgrade"]
+            request = h11.Request(
+                method=request.method, target=request.target, headers=kept, http_version=request.http_version
+            )
+        await super()._create_stream(request)
+
+
+class Connection(TCPServer):  # type: ignore[misc]  # hypercorn is not followed by mypy
+    """One connection, from accept to close."""
+
+    def __init__(
+        self,
+        app: App,
+        config: Config,
+        context: WorkerContext,
+        stream: trio.SocketStream,
+        *,
+        shields: Shields,
+        timing: Timing,
+    ) -> None:
+        super().__init__(ASGIWrapper(FinishResponse(app, shields)), config, context, ConnectionState({}), stream)
+        self._shields = shields
+        self._timing = timing
+        self._idle = True
+        self._silent_until = trio.current_time() + timing.idle_s
+        self._waiting = trio.CancelScope()
+
+    async def run(self) -> None:
+        """Serve until either side closes. Raises nothing but cancellation (cure 1)."""
+        try:
+            await self._converse()
+        except* Exception as group:
+            log.warning("http.connection_failed", exc_info=group)
+
+    def end_if_idle(self) -> None:
+        """Close the connection unless it has a request to answer."""
+        if self._idle:
+            self._waiting.cancel()
+
+    async def _converse(self) -> None:
+        try:
+            sock = self.stream.socket
+            client = parse_socket_addr(sock.family, sock.getpeername())
+            server = parse_socket_addr(sock.family, sock.getsockname())
+            async with TaskGroup() as task_group:
+                state = ConnectionState(self.state)
+                self.protocol = JsonErrorsProtocol(
+                    self.app, self.config, self.context, task_group, state, False, client, server, self.protocol_send
+                )
+                await self._read_data()
+        except OSError:
+            pass  # the peer's connection broke, which is its right
+        finally:
+            await self._close()
+
+    async def _read_data(self) -> None:
+        """Feed the protocol until the peer is gone, or has been silent for too long while nothing was asked."""
+        while True:
+            with trio.CancelScope(deadline=self._silent_until) as self._waiting:
+                try:
+                    data = bytes(await self.stream.receive_some(MAX_RECV))
+                except (trio.ClosedResourceError, trio.BrokenResourceError):
+                    break
+            if self._waiting.cancelled_caught:
+                break
+            await self.protocol.handle(RawData(data))
+            if not data:
+                break
+        await self.protocol.handle(Closed())
+
+    async def protocol_send(self, event: Event) -> None:
+        match event:
+            case RawData():
+                await self._write(event.data)
+            case Updated():
+                self._idle = event.idle
+                self._silent_until = trio.current_time() + self._timing.idle_s if event.idle else math.inf
+                self._waiting.deadline = self._silent_until
+            case _:
+                await super().protocol_send(event)
+
+    async def _write(self, data: bytes) -> None:
+        """Write all of `data`, or break the connection (cure 3)."""
+        async with self.send_lock:
+            with self._shields.hold(self._timing.write_s) as shield:
+                try:
+                    await self.stream.send_all(data)
+                except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+                    # Busy: the reading side is just closing the connection, after a request that it could not read.
+                    await self.protocol.handle(Closed())
+        if shield.cancelled_caught:
+            log.info("http.peer_does_not_read")
+            await trio.aclose_forcefully(self.stream)
+            await self.protocol.handle(Closed())
+
+    async def _close(self) -> None:
+        with trio.move_on_after(1, shield=True):  # neither step waits for the peer
+            await super()._close()

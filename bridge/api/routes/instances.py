@@ -1,0 +1,183 @@
+"""Calls on instances: create, connect, look at, list, stop, restart, delete."""
+
+import base64
+import binascii
+import secrets
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import msgspec
+from quart.wrappers import Response
+
+from bridge.api import schemas
+from bridge.api.auth import Access
+from bridge.api.body import MAX_DEPTH, depth
+from bridge.api.call import Call, Route, answer
+from bridge.api.context import ApiContext
+from bridge.api.idempotency import derived_endpoint_id, derived_instance_key, idempotency_key
+from bridge.api.problems import InvalidField, NotSupported
+from bridge.domain.ids import EndpointId, InstanceKey
+from bridge.ids import new_endpoint_id
+from bridge.store.errors import IdempotencyMismatch, InstanceNotFound
+from bridge.store.rows import InstanceRow
+
+PAGE = 1_000
+"""Instances in one answer when the caller sets no limit: the original gives all of them."""
+SECRET_BYTES = (24, 64)
+"""Of a Standard Webhooks secret."""
+_CONNECTING = {
+    "qr_generated": "A QR code is ready: GET /instance/{key}/qr shows it.",
+    "already_connected": "The instance is connected.",
+    "already_logged_in": "The instance is paired and connecting; no QR code is needed.",
+    "connecting": "The instance is connecting; GET /instance/{key}/status says how far it is.",
+}
+
+
+def routes(context: ApiContext) -> tuple[Route, ...]:
+    calls = InstanceCalls(context)
+    return (
+        Route("POST", "/instance/create", calls.create, Access.MANAGE),
+        Route("POST", "/instance/connect", calls.connect, Access.MANAGE),
+        Route("GET", "/instances", calls.list, Access.READ),
+        Route("GET", "/instance/<key>", calls.get, Access.READ),
+        Route("GET", "/instance/<key>/status", calls.status, Access.READ),
+        Route("POST", "/instance/<key>/disconnect", calls.disconnect, Access.MANAGE),
+        Route("POST", "/instance/<key>/restart", calls.restart, Access.MANAGE),
+        Route("DELETE", "/instance/<key>", calls.delete, Access.MANAGE),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceCalls:
+    """The handlers; each checks everything before it lets anything be written."""
+
+    context: ApiContext
+
+    async def create(self, call: Call) -> Response:
+        body = await call.json(schemas.CreateInstance)
+        _check(body, self.context.limits.metadata_bytes)
+        secret = _secret(body.webhook.secret) if body.webhook else b""
+        repeated = idempotency_key(call.headers)
+        with call.promised():
+            row = await self._create(body, repeated)
+            webhook: schemas.Webhook | msgspec.UnsetType = msgspec.UNSET
+            if body.webhook:
+                id_ = derived_endpoint_id(repeated) if repeated else new_endpoint_id()
+                webhook = await self._add_webhook(row.key, id_, body.webhook, secret)
+        text = "The instance is created; POST /instance/connect connects it."
+        return answer(schemas.Created("instance_created", row.key, text, row.state, webhook))
+
+    async def _create(self, body: schemas.CreateInstance, repeated: str | None) -> InstanceRow:
+        metadata = body.metadata or {}
+        if repeated is None:
+            return await self.context.directory.create(body.name, body.external_id, metadata)
+        key = derived_instance_key(repeated)
+        row = await self.context.store.instances.get(key)
+        if row is None:
+            return await self.context.directory.create(body.name, body.external_id, metadata, key=key)
+        if (row.name, row.external_id, dict(row.metadata)) != (body.name, body.external_id, metadata):
+            raise IdempotencyMismatch
+        return row
+
+    async def _add_webhook(
+        self, key: InstanceKey, id_: EndpointId, webhook: schemas.WebhookRequest, secret: bytes
+    ) -> schemas.Webhook:
+        events = [] if "*" in webhook.events else webhook.events
+        await self.context.store.endpoints.upsert(id_, key, webhook.url, events, secret)
+        return schemas.Webhook(id_, webhook.url, events, "whsec_" + base64.b64encode(secret).decode())
+
+    async def connect(self, call: Call) -> Response:
+        body = await call.json(schemas.ConnectInstance)
+        key = call.instance(body.instance_key)
+        with call.promised():
+            result = await self.context.directory.connect(key, body.wait_s)
+        text = _CONNECTING.get(result.status, _CONNECTING["connecting"]).replace("{key}", key)
+        return answer(schemas.Done(result.status, key, text, result.state))
+
+    async def get(self, call: Call) -> Response:
+        return answer(schemas.instance(await self._row(call)))
+
+    async def status(self, call: Call) -> Response:
+        return answer(schemas.status(await self._row(call)))
+
+    async def list(self, call: Call) -> Response:
+        state = call.query("state")
+        if state is not None and state not in schemas.STATES:
+            raise InvalidField("state", f"must be one of {', '.join(schemas.STATES)}")
+        page = await self.context.store.instances.list(
+            state=state,
+            external_id=call.query("external_id"),
+            limit=int(call.query_number("limit", PAGE, 1, PAGE)),
+            cursor=call.query("cursor"),
+        )
+        shown = [schemas.instance(row) for row in page.items]
+        return answer(schemas.InstanceList(shown, len(shown), page.next_cursor))
+
+    async def disconnect(self, call: Call) -> Response:
+        key = call.instance((await call.json(schemas.NameInstance)).instance_key)
+        with call.promised():
+            row = await self.context.directory.disconnect(key)
+        text = "The instance is disconnected and stays paired; POST /instance/connect connects it again."
+        return answer(schemas.Done("disconnected", key, text, row.state))
+
+    async def restart(self, call: Call) -> Response:
+        key = call.instance((await call.json(schemas.NameInstance)).instance_key)
+        with call.promised():
+            row = await self.context.directory.restart(key)
+        return answer(schemas.Done("restarting", key, "The instance is being restarted.", row.state))
+
+    async def delete(self, call: Call) -> Response:
+        key = call.instance()
+        for choice in ("logout", "purge"):
+            if call.query(choice) not in {None, "true", "1"}:
+                raise NotSupported(
+                    f"`{choice}={call.query(choice)}`; an instance is always logged out and purged.", field=choice
+                )
+        with call.promised():
+            await self.context.directory.delete(key)
+        return answer(schemas.Done("deleted", key, "The instance is logged out and its session is deleted."))
+
+    async def _row(self, call: Call) -> InstanceRow:
+        row = await self.context.store.instances.get(call.instance())
+        if row is None:
+            raise InstanceNotFound
+        return row
+
+
+def _check(body: schemas.CreateInstance, metadata_bytes: int) -> None:
+    for name in ("proxy", "settings"):
+        if getattr(body, name):
+            raise NotSupported(f"`{name}`.", field=name)
+    if body.metadata and depth(body.metadata) > MAX_DEPTH:
+        raise InvalidField("metadata", f"is nested deeper than {MAX_DEPTH} levels")
+    if body.metadata and len(schemas.encode(body.metadata)) > metadata_bytes:
+        raise InvalidField("metadata", f"is larger than {metadata_bytes} bytes")
+    if body.webhook:
+        _check_url(body.webhook.url)
+
+
+def _check_url(url: str) -> None:
+    """Refuse what can never be posted to; which addresses are allowed is judged at connect time."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isascii() or not url.isprintable() or " " in url:
+        raise InvalidField("webhook.url", "must be an absolute http or https URL")
+    if parts.username or parts.password:
+        raise InvalidField("webhook.url", "must not contain a password; deliveries are signed instead")
+
+
+def _secret(given: str | None) -> bytes:
+    """Return the bytes of `given`, or new ones; libraries of Standard Webhooks read a secret as base64."""
+    if given is None:
+        return secrets.token_bytes(32)
+    low, high = SECRET_BYTES
+    try:
+        secret = base64.b64decode(given.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        secret = b""
+    if not low <= len(secret) <= high:
+        raise InvalidField("webhook.secret", f"must be whsec_ and the base64 of {low} to {high} bytes")
+    return secret

@@ -1,0 +1,239 @@
+"""The bodies of requests and answers: the original's fields by their names, and ours beside them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from bridge.domain.identity import phone_of
+from bridge.store.rows import InstanceRow
+
+State = Literal[
+    "created",
+    "connecting",
+    "awaiting_pairing",
+    "online",
+    "reconnecting",
+    "stale",
+    "conflict",
+    "restricted",
+    "paused",
+    "logged_out",
+    "failed",
+]
+STATES: tuple[str, ...] = get_args(State)
+Label = Annotated[str, Meta(max_length=200)]
+WaitSeconds = Annotated[float, Meta(ge=0, le=30)]
+
+
+class WebhookRequest(Struct, frozen=True):
+    """The endpoint that an instance is created with; no events means all of them."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=2048)]
+    events: Annotated[list[Annotated[str, Meta(pattern=r"^(\*|[a-z][a-z_.]{0,63})$")]], Meta(max_length=100)] = []
+    secret: Annotated[str, Meta(max_length=128)] | None = None
+
+
+class CreateInstance(Struct, frozen=True):
+    """Body of POST /instance/create; the empty body is valid."""
+
+    name: Label | None = None
+    external_id: Label | None = None
+    metadata: dict[str, Any] | None = None
+    webhook: WebhookRequest | None = None
+    proxy: Any = None
+    settings: dict[str, Any] | None = None
+
+
+class ConnectInstance(Struct, frozen=True):
+    """Body of POST /instance/connect."""
+
+    instance_key: str | None = None
+    wait_s: WaitSeconds = 10
+
+
+class NameInstance(Struct, frozen=True):
+    """Body of the calls that have nothing to say but, perhaps, which instance they mean."""
+
+    instance_key: str | None = None
+
+
+class SendText(Struct, frozen=True):
+    """Body of POST /message/send. `phone` is the original's name of `to`."""
+
+    message: Annotated[str, Meta(min_length=1)]
+    instance_key: str | None = None
+    phone: str | None = None
+    to: str | None = None
+    reply_to: Annotated[str, Meta(max_length=128)] | None = None
+    mode: Literal["sync", "queue"] = "sync"
+    mentions: list[str] | None = None
+    delay_ms: float | None = None
+    typing: Any = None
+    send_at: str | None = None
+    ttl_s: float | None = None
+    metadata: dict[str, Any] | None = None
+    link_preview: bool | None = None
+
+    def unsupported(self) -> str | None:
+        """Return a field that was given and would have to be ignored: a `send_at` that sends at once would be a lie."""
+        later = ("mentions", "delay_ms", "typing", "send_at", "ttl_s", "metadata", "link_preview")
+        return next((name for name in later if getattr(self, name)), None)
+
+
+class Webhook(Struct, frozen=True):
+    """The endpoint of a new instance. `secret` is shown here and nowhere else."""
+
+    id: str
+    url: str
+    events: Sequence[str]
+    secret: str
+
+
+class Created(Struct, frozen=True):
+    """Answer of POST /instance/create."""
+
+    status: str
+    instance_key: str
+    message: str
+    state: str
+    webhook: Webhook | UnsetType = UNSET
+
+
+class Done(Struct, frozen=True):
+    """Answer of a call that changes an instance."""
+
+    status: str
+    instance_key: str
+    message: str
+    state: str | UnsetType = UNSET
+
+
+class Instance(Struct, frozen=True):
+    """An instance as it is shown. `connected`: it can send now. `logged_in`: it is paired, connected or not."""
+
+    instance_key: str
+    connected: bool
+    logged_in: bool
+    phone_number: str
+    """Digits without the plus; empty when it is not paired, as in the original."""
+    name: str | None
+    external_id: str | None
+    state: str
+    reason: str | None
+    since: datetime
+    next_retry_at: datetime | None
+    needs: str
+    jid: str | None
+    lid: str | None
+    push_name: str | None
+    owner_node: str | None
+    metadata: Mapping[str, object]
+    settings: Mapping[str, object]
+
+
+class Status(Struct, frozen=True):
+    """Answer of GET /instance/{key}/status."""
+
+    instance_key: str
+    connected: bool
+    logged_in: bool
+    phone_number: str
+    state: str
+    reason: str | None
+    since: datetime
+    next_retry_at: datetime | None
+    needs: str
+    last_event_at: datetime | None
+
+
+class InstanceList(Struct, frozen=True):
+    """Answer of GET /instances; `count` is the length of this page."""
+
+    instances: Sequence[Instance]
+    count: int
+    next_cursor: str | None
+
+
+class Paired(Struct, frozen=True):
+    """Answer of GET /instance/{key}/qr when there is nothing to scan any more."""
+
+    status: str
+    message: str
+    instance_key: str
+
+
+class Qr(Struct, frozen=True):
+    """Answer of GET /instance/{key}/qr?format=json."""
+
+    code: str
+    png_base64: str
+    attempt: int
+    expires_at: datetime
+
+
+class Message(Struct, frozen=True):
+    """A reference to a message: how far it has come, and what to ask for it by."""
+
+    status: str
+    message_id: str | None
+    to: str
+    request_id: str
+    instance_key: str
+    command_id: str
+    sent_at: datetime | UnsetType = UNSET
+    queued_at: datetime | UnsetType = UNSET
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    return None if at is None else at.astimezone(UTC)
+
+
+def connected(row: InstanceRow) -> bool:
+    return row.state in {"online", "restricted"}
+
+
+def logged_in(row: InstanceRow) -> bool:
+    return row.jid is not None and row.state != "logged_out"
+
+
+def instance(row: InstanceRow) -> Instance:
+    return Instance(
+        instance_key=row.key,
+        connected=connected(row),
+        logged_in=logged_in(row),
+        phone_number=phone_of(row.jid) or "",
+        name=row.name,
+        external_id=row.external_id,
+        state=row.state,
+        reason=row.reason,
+        since=row.since.astimezone(UTC),
+        next_retry_at=_utc(row.next_retry_at),
+        needs=row.needs,
+        jid=row.jid,
+        lid=row.lid,
+        push_name=row.push_name,
+        owner_node=row.owner,
+        metadata=row.metadata,
+        settings={},
+    )
+
+
+def status(row: InstanceRow) -> Status:
+    return Status(
+        instance_key=row.key,
+        connected=connected(row),
+        logged_in=logged_in(row),
+        phone_number=phone_of(row.jid) or "",
+        state=row.state,
+        reason=row.reason,
+        since=row.since.astimezone(UTC),
+        next_retry_at=_utc(row.next_retry_at),
+        needs=row.needs,
+        last_event_at=_utc(row.last_event_at),
+    )
+
+
+encode = msgspec.json.Encoder(order=None).encode

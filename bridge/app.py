@@ -1,0 +1,175 @@
+"""Puts the bridge together: the parts, the process tree around them, and the probes that tell how they are.
+
+The tree is the one in docs/architecture.md: root (rest_for_one) over store, engines, instances, webhooks, janitor and
+http.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import structlog
+import trio
+
+from bridge.api.app import create_app
+from bridge.api.context import ApiContext
+from bridge.api.server import HttpServer
+from bridge.config import Settings
+from bridge.domain.ids import EndpointId
+from bridge.engine.pool import EngineConfig, EnginePool
+from bridge.engine.wire import SandboxTrust
+from bridge.ids import new_key_id, new_node_id
+from bridge.instances.actor import Parts
+from bridge.instances.directory import Directory
+from bridge.janitor import Janitor
+from bridge.store.store import Store
+from bridge.webhooks import sign
+from bridge.webhooks.dispatcher import Dispatcher
+from supervisor import INFINITY, ChildSpec, Intensity, Snapshot, Strategy, Supervisor
+
+log = structlog.get_logger()
+
+DRAIN_NOTICE_S = 0.5
+"""How long /readyz says no before the listener closes, so that a balancer can notice."""
+DEFAULT_ENDPOINT = EndpointId("whk_default")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where a bridge that is up can be reached."""
+
+    url: str
+    api_key: str | None
+    """The key, when it was made just now or given from outside; a stored key is known by its hash alone."""
+
+
+class App:
+    """One bridge. It reads the settings once and runs once."""
+
+    def __init__(self, settings: Settings, database_url: str, *, sandbox: SandboxTrust | None = None) -> None:
+        self._settings = settings
+        self.node = new_node_id()
+        self.store = Store(database_url)
+        self.engines = EnginePool(
+            EngineConfig(
+                database_url=database_url,
+                journal_dir=settings.data_dir / "journal",
+                log_dir=settings.data_dir / "log",
+                sessions_per_host=settings.sessions_per_host,
+                idle_session_timeout_ms=round(settings.engine_idle_s * 1000),
+                sandbox=sandbox,
+            )
+        )
+        parts = Parts(self.store, self.engines, self.node, settings.send_timeout_s)
+        self.directory = Directory(parts)
+        self.dispatcher = Dispatcher(self.store, node=self.node, allow_private=settings.webhook_allow)
+        self.store.events.on_commit(self.dispatcher.wake)
+        self.janitor = Janitor(self.store)
+        context = ApiContext(
+            store=self.store, directory=self.directory, probes=self, node=self.node, auth_on=settings.auth
+        )
+        self.http = HttpServer(create_app(context), host=settings.host, port=settings.port)
+        self._new_key: str | None = settings.api_key or None
+        self._draining = False
+        self._started = False
+        self.stopped = trio.Event()
+        self.root = Supervisor(
+            "root",
+            [
+                ChildSpec("store", self.store.run, shutdown_s=5),
+                ChildSpec("engines", self.engines.run, shutdown_s=INFINITY, inspect=self.engines.snapshot),
+                ChildSpec(
+                    "instances",
+                    self.directory.run,
+                    shutdown_s=INFINITY,
+                    start_timeout_s=300,
+                    inspect=self.directory.snapshot,
+                ),
+                ChildSpec("webhooks", self.dispatcher.run, inspect=lambda: asdict(self.dispatcher.stats)),
+                ChildSpec("janitor", self.janitor.run),
+                ChildSpec("http", self._serve, shutdown_s=8, inspect=self.http.detail),
+            ],
+            strategy=Strategy.REST_FOR_ONE,
+            intensity=Intensity(max_restarts=10, period_s=60),
+        )
+
+    # --- probes -------------------------------------------------------------------------------------------------------
+
+    def live(self) -> bool:
+        """Whether the event loop turns: it does when somebody can ask."""
+        return True
+
+    def started(self) -> bool:
+        """Whether the start is complete."""
+        return self._started
+
+    def ready(self) -> tuple[bool, Mapping[str, object]]:
+        """Whether calls can be served, and by part why not. What state the numbers are in does not matter."""
+        parts = {"store": self.store.healthy, "started": self._started, "draining": self._draining}
+        return self.store.healthy and self._started and not self._draining, parts
+
+    def tree(self) -> Snapshot:
+        """Return the process tree."""
+        return self.root.snapshot()
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def run(self, *, stop: trio.Event, task_status: trio.TaskStatus[Running]) -> None:
+        """Run until `stop`; readiness ends first, then the children stop in reverse order."""
+        halt, halted = trio.Event(), trio.Event()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._drain, stop, halt, halted, nursery.cancel_scope)
+                async with trio.open_nursery() as tree:
+                    await tree.start(partial(self.root.run, stop=halt))
+                    self._started = True
+                    log.info("bridge.started", node=self.node, url=self.http.url)
+                    task_status.started(Running(self.http.url, self._new_key))
+                halted.set()
+        finally:
+            self.stopped.set()
+        log.info("bridge.stopped", node=self.node)
+
+    async def _drain(self, stop: trio.Event, halt: trio.Event, halted: trio.Event, scope: trio.CancelScope) -> None:
+        """Say that we are going, go, and give up on whoever does not: the whole of it takes a bounded time."""
+        await stop.wait()
+        log.info("bridge.draining", node=self.node)
+        self._draining = True
+        await trio.sleep(DRAIN_NOTICE_S)
+        halt.set()
+        with trio.move_on_after(self._settings.shutdown_s):
+            await halted.wait()
+            return
+        log.error("bridge.stop_took_too_long", seconds=self._settings.shutdown_s)
+        scope.cancel()
+
+    async def _serve(self, *, stop: trio.Event, task_status: trio.TaskStatus[object]) -> None:
+        await self._make_key()
+        await self._make_endpoint()
+        await self.http.run(stop=stop, task_status=task_status)
+
+    async def _make_key(self) -> None:
+        """See to it that there is a key: the one given from outside, or at first start a new one."""
+        if self._settings.api_key:
+            await self._store_key("from the environment", self._settings.api_key)
+        elif await self.store.keys.count() == 0:
+            self._new_key = f"wab_{secrets.token_urlsafe(32)}"
+            await self._store_key("first", self._new_key)
+
+    async def _store_key(self, name: str, key: str) -> None:
+        digest = hashlib.sha256(key.encode()).digest()
+        if await self.store.keys.find(digest) is None:
+            await self.store.keys.insert(new_key_id(), name, role="admin", hash=digest)
+
+    async def _make_endpoint(self) -> None:
+        if not self._settings.webhook_url:
+            return
+        given = self._settings.webhook_secret or sign.show(sign.new_secret())
+        secret = await self.store.settings.put_if_absent("default_endpoint_secret", given.encode())
+        if self._settings.webhook_secret:
+            secret = self._settings.webhook_secret.encode()
+        await self.store.endpoints.upsert(
+            DEFAULT_ENDPOINT, None, self._settings.webhook_url, (), sign.read(secret.decode())
+        )

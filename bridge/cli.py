@@ -1,0 +1,80 @@
+"""The command line: `bridge up` runs everything on one machine, `bridge serve` the bridge alone, for containers.
+
+Heavy imports happen inside the commands, so that `--help` and a mistyped flag answer at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bridge.config import BadSetting, Settings, from_environment
+from bridge.errors import BridgeError
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; each command has its own flags."""
+    root = argparse.ArgumentParser(prog="bridge", description="One HTTP API in front of many WhatsApp numbers.")
+    commands = root.add_subparsers(dest="command", required=True)
+
+    up = commands.add_parser("up", help="run bridge, receiver and an embedded PostgreSQL in one go")
+    _common(up)
+    up.add_argument("--sandbox", action="store_true", help="talk to a local WhatsApp of our own: no phone, no network")
+    up.add_argument("--receiver-port", type=int, default=5555, metavar="N", help="default 5555; 0 takes a free one")
+    up.add_argument("--sandbox-port", type=int, default=4450, metavar="N", help="default 4450; 0 takes a free one")
+
+    serve = commands.add_parser("serve", help="run the bridge alone, configured by BRIDGE_* variables")
+    _common(serve)
+    return root
+
+
+def _common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print one JSON line when ready, nothing else on stdout")
+    command.add_argument("--data-dir", type=Path, metavar="D", help="journal, embedded database, logs (default: data)")
+    command.add_argument("--host", metavar="H", help="address to listen on (default 127.0.0.1)")
+    command.add_argument("--port", type=int, metavar="N", help="the API's port, default 4444; 0 takes a free one")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return 0 after an orderly stop, 1 when it failed, 2 for a wrong flag or setting."""
+    given = parser().parse_args(arguments)
+    try:
+        settings = from_environment(host=given.host, port=given.port, data_dir=given.data_dir)
+    except BadSetting as error:
+        print(f"bridge: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    try:
+        return _run(given, settings)
+    except BaseExceptionGroup as group:
+        failed, rest = group.split(BridgeError)
+        if failed is None or rest is not None:
+            raise
+        for leaf in _leaves(failed):
+            print(f"bridge: {leaf}", file=sys.stderr)
+    except BridgeError as failure:
+        print(f"bridge: {failure}", file=sys.stderr)
+    return EXIT_FAILED
+
+
+def _run(given: argparse.Namespace, settings: Settings) -> int:
+    from bridge import logs  # noqa: PLC0415
+
+    logs.configure(level=settings.log_level, style=settings.log_format)
+    if given.command == "serve":
+        from bridge.serve import serve  # noqa: PLC0415
+
+        return serve(settings, as_json=given.json)
+    from bridge.up import Ports, up  # noqa: PLC0415
+
+    ports = Ports(receiver=given.receiver_port, sandbox=given.sandbox_port if given.sandbox else None)
+    return up(settings, ports, as_json=given.json)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]

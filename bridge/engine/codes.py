@@ -1,0 +1,64 @@
+"""The numbers under which the engine reports events: neonize's own, and negative ones for what has no number there."""
+
+from enum import IntEnum
+
+
+class Code(IntEnum):
+    """`neonize.events.EVENT_TO_INT` of 0.5.2, as far as we listen; the negative ones are ours."""
+
+    ENDED = -3
+    """The session's blocking call returned by itself; the payload is its error text."""
+    LOGIN_STATUS = -2
+    """What ended the QR codes: `success`, `timeout` or `err-...`."""
+    QR = -1
+    """The text of a QR code."""
+    DEVICE = 0
+    PAIR_STATUS = 2
+    CONNECTED = 3
+    KEEPALIVE_TIMEOUT = 4
+    KEEPALIVE_RESTORED = 5
+    LOGGED_OUT = 6
+    STREAM_REPLACED = 7
+    TEMPORARY_BAN = 8
+    CONNECT_FAILURE = 9
+    CLIENT_OUTDATED = 10
+    STREAM_ERROR = 11
+    DISCONNECTED = 12
+    MESSAGE = 17
+    RECEIPT = 18
+    CHAT_PRESENCE = 19
+    PRESENCE = 20
+    JOINED_GROUP = 21
+    GROUP_INFO = 22
+    PICTURE = 23
+    IDENTITY_CHANGE = 24
+    CALL_OFFER = 36
+    CALL_OFFER_NOTICE = 40
+    CALL_TERMINATE = 42
+    UNDECRYPTABLE = 44
+
+
+SUBSCRIBED = bytes(sorted(code for code in Code if code > Code.DEVICE))
+"""What the library is told to forward; `DEVICE` comes unasked."""
+
+DURABLE = frozenset(
+    {
+        Code.PAIR_STATUS,
+        Code.LOGGED_OUT,
+        Code.MESSAGE,
+        Code.RECEIPT,
+        Code.JOINED_GROUP,
+        Code.GROUP_INFO,
+        Code.PICTURE,
+        Code.IDENTITY_CHANGE,
+        Code.CALL_OFFER,
+        Code.CALL_OFFER_NOTICE,
+        Code.CALL_TERMINATE,
+        Code.UNDECRYPTABLE,
+    }
+)
+"""What WhatsApp does not report again, and what stays true after the process: it goes through the journal. The others
+tell of a connection that dies with its process."""
+
+DROPPABLE = frozenset({Code.CHAT_PRESENCE, Code.PRESENCE})
+"""What may be left out when a consumer has fallen behind: the next one supersedes it."""

@@ -1,0 +1,39 @@
+"""What a call on the engine can end with; `certain` says whether it is known that nothing happened at WhatsApp."""
+
+from bridge.errors import BridgeError
+
+
+class EngineError(BridgeError):
+    """The engine could not do what was asked:"""
+
+    code, status, retryable = "engine_failed", 502, True
+
+
+class EngineRefused(EngineError):
+    """The engine did not begin with it:"""
+
+    code, status = "engine_refused", 503
+
+
+class OutcomeUnknown(EngineError):
+    """It is not known whether WhatsApp has carried it out:"""
+
+    code, status, retryable, certain = "outcome_unknown", 504, False, False
+
+
+class EngineDown(EngineError):
+    """The session's engine host is gone: open the session again."""
+
+    code, status = "engine_down", 503
+
+
+class EngineDied(EngineDown):
+    """The engine host died in the middle of the call: it is not known whether WhatsApp has carried it out."""
+
+    retryable, certain = False, False
+
+
+class JournalBusy(EngineError):
+    """Another engine host still holds the session's journal:"""
+
+    code, status = "journal_busy", 503

@@ -1,0 +1,171 @@
+"""Messages and receipts as domain events."""
+
+import hashlib
+
+from bridge.domain.events import Event, Flags, MessageRow, StatusChange
+from bridge.engine import content, jids
+from bridge.engine.content import Content
+from bridge.engine.journal import Record
+from bridge.engine.people import Person, chat_kind, person
+from bridge.protos import e2e, neonize_pb
+
+_Receipt = neonize_pb.Receipt
+_RECEIPTS: dict[int, tuple[str, str, bool]] = {
+    _Receipt.DELIVERED: ("delivered", "message_delivered", True),
+    _Receipt.INACTIVE: ("delivered", "message_delivered", True),  # to a device whose owner is not looking
+    _Receipt.READ: ("read", "message_read", True),
+    _Receipt.PLAYED: ("played", "message_played", True),
+    _Receipt.READ_SELF: ("read_self", "message_read_self", False),
+    _Receipt.PLAYED_SELF: ("played_self", "message_played_self", False),
+    _Receipt.RETRY: ("retry", "message_retry", False),
+}
+"""By type: our status, the original's event name, and whether it is a status of a message that we sent."""
+_KEY_CHARACTERS = 300
+"""A longer key is hashed: the store has an index over keys, whose entries have a limit."""
+
+
+def message(record: Record) -> tuple[Event, ...]:
+    """Return `message.received`, `message.sent` for one of another device of ours, or what changes an older message."""
+    report = neonize_pb.Message.FromString(record.payload)
+    said = content.unwrap(report.Message)
+    if said.HasField("protocolMessage"):
+        return _change(report.Info, said.protocolMessage)
+    what = content.read(said)
+    if what is None:
+        return ()
+    if said.HasField("pollUpdateMessage"):
+        vote = {"poll_message_id": said.pollUpdateMessage.pollCreationMessageKey.ID}
+        return (_about(report.Info, "message.poll_vote", "message_received", {**vote, "kind": "poll_vote"}),)
+    if what.kind == "reaction":
+        return (
+            _about(report.Info, "message.reaction", what.name, {**what.extra, "kind": what.kind, "text": what.text}),
+        )
+    return (_said(report.Info, what),)
+
+
+def _said(info: "neonize_pb.MessageInfo", what: Content) -> Event:
+    from_me = info.MessageSource.IsFromMe
+    said = {
+        "kind": what.kind,
+        "text": what.text,
+        "mentions": list(what.mentions),
+        "quoted": what.quoted,
+        **what.extra,
+    }
+    row = MessageRow(
+        chat=_chat(info),
+        sender=_sender(info).id,
+        message_id=info.ID,
+        from_me=from_me,
+        kind=what.kind,
+        status="sent" if from_me else "received",
+        at=info.Timestamp / 1000,
+        text=what.text,
+    )
+    if from_me:
+        return _about(info, "message.sent", "message_sent", said, row)
+    return _about(info, "message.received", what.name, said, row)
+
+
+def _change(info: "neonize_pb.MessageInfo", protocol: "e2e.ProtocolMessage") -> tuple[Event, ...]:
+    target = {"message_id": protocol.key.ID, "change_id": info.ID}
+    match protocol.type:
+        case e2e.ProtocolMessage.REVOKE:
+            return (_about(info, "message.revoked", "message_revoked", {**target, "kind": "revoked"}),)
+        case e2e.ProtocolMessage.MESSAGE_EDIT:
+            what = content.read(content.unwrap(protocol.editedMessage))
+            if what is not None:
+                edit = {**target, "kind": what.kind, "text": what.text, "mentions": list(what.mentions)}
+                return (_about(info, "message.edited", "message_edited", edit),)
+    return ()
+
+
+def undecryptable(record: Record) -> tuple[Event, ...]:
+    """Return `message.undecryptable`; when its sender sends it again it comes as a message of the same id."""
+    report = neonize_pb.UndecryptableMessage.FromString(record.payload)
+    hidden = report.DecryptFailMode == neonize_pb.UndecryptableMessage.DECRYPT_FAIL_HIDE
+    lost = {"kind": "unknown", "text": None, "unavailable": report.IsUnavailable, "hidden": hidden}
+    return (_about(report.Info, "message.undecryptable", "message_undecryptable", lost),)
+
+
+def receipt(record: Record) -> tuple[Event, ...]:
+    """Return `message.status`, emitted when a recipient, or another device of ours, got, read or played messages."""
+    report = neonize_pb.Receipt.FromString(record.payload)
+    if not report.HasField("Type") or report.Type not in _RECEIPTS or not report.MessageIDs:
+        return ()
+    status, name, ours = _RECEIPTS[report.Type]
+    ids = tuple(report.MessageIDs)
+    chat = jids.text(report.MessageSource.Chat)
+    who = person(report.MessageSource.Sender, report.MessageSource.SenderAlt)
+    data = {
+        "message_id": ids[0],
+        "message_ids": list(ids),
+        "chat_id": chat,
+        "sender_id": who.id,
+        "from": who.reply_to,
+        "timestamp": report.Timestamp,
+        "is_from_me": report.MessageSource.IsFromMe,
+        "is_group": report.MessageSource.IsGroup,
+        "status": status,
+        "chat": {"id": chat, "kind": chat_kind(chat)},
+        "sender": who.as_data(),
+    }
+    return (
+        Event(
+            type="message.status",
+            name=name,
+            dedup_key=dedup_key("receipt", chat, who.id, status, *ids),
+            at=float(report.Timestamp),
+            data=data,
+            chat=chat,
+            flags=Flags(from_me=report.MessageSource.IsFromMe),
+            status=StatusChange(ids, status) if ours else None,
+        ),
+    )
+
+
+def _about(
+    info: "neonize_pb.MessageInfo", type_: str, name: str, said: dict[str, object], row: MessageRow | None = None
+) -> Event:
+    """Return an event about a message: the original's flat fields, our objects, and what was `said`."""
+    chat, who = _chat(info), _sender(info)
+    source = info.MessageSource
+    data: dict[str, object] = {
+        "message_id": info.ID,
+        "chat_id": chat,
+        "sender_id": who.id,
+        "from": who.reply_to,
+        "timestamp": info.Timestamp // 1000,
+        "push_name": info.Pushname,
+        "is_from_me": source.IsFromMe,
+        "is_group": source.IsGroup,
+        "chat": {"id": chat, "kind": chat_kind(chat)},
+        "sender": who.as_data(),
+        **said,
+    }
+    return Event(
+        type=type_,
+        name=name,
+        dedup_key=dedup_key("message", chat, who.id, info.ID, type_),
+        at=info.Timestamp / 1000,
+        data=data,
+        chat=chat,
+        flags=Flags(from_me=source.IsFromMe),
+        message=row,
+    )
+
+
+def _chat(info: "neonize_pb.MessageInfo") -> str:
+    return jids.text(info.MessageSource.Chat)
+
+
+def _sender(info: "neonize_pb.MessageInfo") -> Person:
+    return person(info.MessageSource.Sender, info.MessageSource.SenderAlt, info.Pushname)
+
+
+def dedup_key(*parts: str) -> str:
+    """Return what is equal for two reports of the same thing."""
+    key = "|".join(parts)
+    if len(key) <= _KEY_CHARACTERS:
+        return key
+    return f"{parts[0]}|{hashlib.sha256(key.encode()).hexdigest()}"

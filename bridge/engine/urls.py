@@ -1,0 +1,53 @@
+"""The database URL as the engine's driver (lib/pq) needs it, made from whatever form psycopg understands."""
+
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from psycopg.conninfo import conninfo_to_dict
+
+SCHEMA = "whatsapp"
+APPLICATION = "whatsapp-bridge-engine"
+CONNECT_TIMEOUT_S = 10
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineUrl:
+    """`text` for the engine, and what of it must not be seen."""
+
+    text: str
+    secrets: tuple[str, ...]
+
+
+def engine_url(database_url: str, *, idle_session_timeout_ms: int) -> EngineUrl:
+    """Return a `postgres://` URL: the engine takes anything else for the name of an SQLite file.
+
+    lib/pq demands TLS when nothing is said, where psycopg prefers it: without an `sslmode` a database on this machine
+    is spoken to in the clear and any other must offer TLS. A session that idles for `idle_session_timeout_ms` loses its
+    connection, since the engine keeps two per session open and never closes them.
+    """
+    parts = {key: str(value) for key, value in conninfo_to_dict(database_url).items() if value is not None}
+    host = parts.get("host", "localhost")
+    in_reach = host in _LOCAL or host.startswith("/")
+    sslmode = parts.get("sslmode", "prefer")
+    if sslmode in ("prefer", "allow"):
+        sslmode = "disable" if in_reach else "require"
+    query = {
+        "sslmode": sslmode,
+        "search_path": SCHEMA,
+        "application_name": APPLICATION,
+        "connect_timeout": str(CONNECT_TIMEOUT_S),
+        "idle_session_timeout": str(idle_session_timeout_ms),
+    }
+    query |= {key: parts[key] for key in ("sslrootcert", "sslcert", "sslkey") if key in parts}
+    password = parts.get("password", "")
+    login = quote(parts.get("user", "postgres"), safe="")
+    if password:
+        login += ":" + quote(password, safe="")
+    if host.startswith("/"):
+        query["host"], address = host, ""
+    else:
+        address = f"[{host}]" if ":" in host else host
+    port = parts.get("port", "5432")
+    text = f"postgres://{login}@{address}:{port}/{quote(parts.get('dbname', 'postgres'), safe='')}?{urlencode(query)}"
+    return EngineUrl(text, tuple(filter(None, (text, password, quote(password, safe="")))))

@@ -1,0 +1,322 @@
+"""The actor of one instance: one task that takes everything that happens to the instance, in order.
+
+It owns the engine session, asks `bridge.domain.session.decide` what to do about each signal, stores the new state and
+then carries out the effects. What the engine reports is committed before it is acknowledged to the engine's journal.
+When its engine dies it crashes, and its supervisor starts it again from the store.
+"""
+
+import math
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+import trio
+
+from bridge.domain import effects as fx
+from bridge.domain import signals as sig
+from bridge.domain.ids import InstanceKey, NodeId
+from bridge.domain.session import Needs, Session, State, decide
+from bridge.engine.errors import EngineDown, EngineError
+from bridge.engine.journal import Record
+from bridge.engine.pool import EnginePool
+from bridge.engine.session import Session as EngineSession
+from bridge.instances import announce
+from bridge.instances.errors import NotConnected
+from bridge.instances.inbox import Inbox
+from bridge.instances.messages import Delete, Emit, Lost, Message, Reported, Send, Told
+from bridge.instances.outbox import Outbox
+from bridge.instances.qr import QrBoard
+from bridge.instances.recovery import settle_commands
+from bridge.instances.sending import Sender
+from bridge.store.rows import InstanceRow
+from bridge.store.store import Store
+from supervisor import Actor, ActorDown, Failed
+
+log = structlog.get_logger()
+
+MAILBOX_SIZE = 1000
+DRAIN_S = 5.0
+CLEAN_UP_S = 5.0
+LOGOUT_S = 10.0
+BATCH = 256
+"""Records that are committed together at the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every actor of this bridge shares."""
+
+    store: Store
+    engines: EnginePool
+    node: NodeId
+    send_timeout_s: float = 20.0
+
+
+class InstanceActor(Actor[Message]):
+    """Runs one instance. Each start begins with what the store says, under a new epoch."""
+
+    def __init__(self, key: InstanceKey, parts: Parts) -> None:
+        super().__init__(capacity=MAILBOX_SIZE)
+        self.key = key
+        self.qr = QrBoard()
+        self.session = Session()
+        self._parts = parts
+        self._store = parts.store
+        self._changed = trio.Event()
+        self._engine: EngineSession | None = None
+        self._retry = trio.CancelScope()
+
+    async def changed(self) -> None:
+        """Wait until the session's state or its QR code has changed."""
+        async with trio.open_nursery() as nursery:
+
+            async def first(wait: object) -> None:
+                await wait()  # type: ignore[operator]
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(first, self._changed.wait)
+            nursery.start_soon(first, self.qr.changed)
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def run(self, *, stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Live once; however it ends, the engine session ends with it."""
+        try:
+            await super().run(stop=stop, task_status=task_status)
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + CLEAN_UP_S):
+                await self._close_engine()
+            self._wake()
+
+    async def on_start(self) -> None:
+        """Take the instance over, store what an earlier process left behind, and decide what should run."""
+        await self._store.ready(math.inf)
+        epoch = await self._store.instances.claim(self.key, self._parts.node)
+        row = await self._store.instances.get(self.key)
+        assert row is not None
+        self.session = _remembered(row)
+        self.qr.clear()
+        self._pump_ended = trio.Event()
+        self._pump_ended.set()
+        self.inbox = Inbox(self._store, row, self._parts.node, epoch)
+        sender = Sender(self._store, self.inbox, self._online_engine, timeout_s=self._parts.send_timeout_s)
+        self.outbox = Outbox(sender.send)
+        await self.nursery.start(self.outbox.run)
+        await self._replay()
+        for text in await settle_commands(self._store, self.inbox):
+            self.outbox.put(text)
+        self.tell(Told(sig.Booted()))
+
+    async def on_stop(self) -> None:
+        """Let the sends that were promised finish; what the engine still reports stays in its journal."""
+        with trio.move_on_after(DRAIN_S):
+            await self.outbox.drained()
+
+    async def handle(self, message: Message) -> object:
+        """Do the next thing; what this raises crashes the actor."""
+        match message:
+            case Reported(session, records):
+                await self._take(session, records)
+            case Told(signal):
+                await self._apply(signal)
+            case Send(text):
+                if self._online_engine() is None:
+                    return Failed(_not_online(self.session))
+                self.outbox.put(text)
+            case Emit(event):
+                await self.inbox.emit([event])
+            case Lost(session, error):
+                if session is self._engine:
+                    log.warning("instance.engine_lost", instance=self.key, error=error)
+                    await self._apply(sig.EngineLost())
+            case Delete():
+                await self._delete()
+        return None
+
+    # --- what the engine reports --------------------------------------------------------------------------------------
+
+    async def _replay(self) -> None:
+        """Store what the last process was told and did not store; of its signals only identities still matter."""
+        records = await self._parts.engines.drain(self.key)
+        for start in range(0, len(records), BATCH):
+            for signal in await self.inbox.take(records[start : start + BATCH]):
+                if isinstance(signal, sig.PairSucceeded | sig.LoggedOut):
+                    self.session = await self._settle_identity(signal)
+        if records:
+            log.info("journal.replayed", instance=self.key, records=len(records))
+            await self._parts.engines.clear(self.key, records[-1].seq)
+
+    async def _settle_identity(self, signal: sig.PairSucceeded | sig.LoggedOut) -> Session:
+        if isinstance(signal, sig.PairSucceeded):
+            await self._effect(fx.SaveIdentity(signal.jid, signal.lid))
+            return Session(State.RECONNECTING, "paired", Needs.NONE, paired=True, wanted=True)
+        decision = decide(Session(State.ONLINE, paired=True, wanted=True), signal)
+        await self._effect(fx.ForgetDevice())
+        return decision.session
+
+    async def _take(self, session: EngineSession, records: Sequence[Record]) -> None:
+        for signal in await self.inbox.take(records):
+            if session is self._engine:
+                await self._apply(signal)
+        session.ack(records[-1].seq)
+
+    async def _pump(self, session: EngineSession, before: trio.Event, ended: trio.Event) -> None:
+        """Hand the session's records to the actor, batch by batch, after those of the session before it."""
+        try:
+            await before.wait()
+            self.inbox.begin()
+            async for record in session.events:
+                batch = (record, *session.take_waiting(BATCH - 1))
+                await self.ask(Reported(session, batch), math.inf)
+        except EngineDown as error:
+            self.tell(Lost(session, str(error)))
+        except ActorDown:
+            log.debug("instance.stopping", instance=self.key)  # what was not taken is in the journal
+        finally:
+            ended.set()
+
+    # --- decisions ----------------------------------------------------------------------------------------------------
+
+    async def _apply(self, signal: sig.Signal) -> None:
+        before = self.session
+        decision = decide(before, signal)
+        self.session = decision.session
+        if before.state is not decision.session.state:
+            self._retry.cancel()
+        if before != decision.session:
+            await self._store_state(before, decision.effects)
+        for effect in decision.effects:
+            await self._effect(effect)
+        self._wake()
+
+    async def _store_state(self, before: Session, effects: Sequence[fx.Effect]) -> None:
+        session = self.session
+        log.info("instance.state", instance=self.key, state=session.state.value, reason=session.reason)
+        retry = next((effect.delay_s for effect in effects if isinstance(effect, fx.RetryAfter)), None)
+        await self._store.instances.set_state(
+            self.key,
+            self._parts.node,
+            self.inbox.epoch,
+            state=session.state.value,
+            reason=session.reason,
+            needs=session.needs.value,
+            next_retry_at=datetime.now(UTC) + timedelta(seconds=retry) if retry is not None else None,
+        )
+        if before.wanted != session.wanted:
+            await self._store.instances.set_desired(self.key, "running" if session.wanted else "paused")
+        if session.state is not State.AWAITING_PAIRING:
+            self.qr.clear()
+
+    async def _effect(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.OpenSession() | fx.OpenPairing():
+                await self._open_engine(pairing=isinstance(effect, fx.OpenPairing))
+            case fx.CloseSession():
+                await self._close_engine()
+            case fx.SaveIdentity(jid, lid):
+                await self._store.instances.set_identity(
+                    self.key, self._parts.node, self.inbox.epoch, jid=jid, lid=lid, push_name=None
+                )
+                self.inbox.identify(jid, lid)
+            case fx.SavePushName(name):
+                await self._store.instances.set_push_name(self.key, self._parts.node, self.inbox.epoch, name)
+            case fx.ForgetDevice():
+                await self._forget_device()
+            case fx.ShowQr(code, expires_at):
+                self.qr.show(code, expires_at)
+            case fx.RetryAfter(delay_s):
+                self._retry.cancel()
+                self._retry = trio.CancelScope()
+                self.nursery.start_soon(self._tell_later, delay_s * random.uniform(1.0, 1.2), self._retry)  # noqa: S311
+            case fx.Announce(name):
+                await self._announce(name)
+            case fx.Crash():
+                raise EngineDown
+
+    async def _tell_later(self, delay_s: float, scope: trio.CancelScope) -> None:
+        with scope:
+            await trio.sleep(delay_s)
+            self.tell(Told(sig.RetryDue()))
+
+    async def _announce(self, name: str) -> None:
+        now = time.time()
+        event = announce.connection_update(
+            self.key,
+            self.session,
+            name=name,
+            phone=self.inbox.view.phone,
+            at=now,
+            occasion=f"{self.inbox.epoch}:{now:.6f}",
+        )
+        await self.inbox.emit([event])
+
+    # --- the engine session -------------------------------------------------------------------------------------------
+
+    @property
+    def online(self) -> bool:
+        """Whether a text that comes now would be sent."""
+        return self._online_engine() is not None
+
+    def _online_engine(self) -> EngineSession | None:
+        return self._engine if self.session.state in (State.ONLINE, State.STALE) else None
+
+    async def _open_engine(self, *, pairing: bool) -> None:
+        try:
+            if pairing:
+                engine = await self._parts.engines.pair(self.key)
+            else:
+                assert self.inbox.view.jid is not None
+                engine = await self._parts.engines.open(self.key, self.inbox.view.jid)
+        except EngineError as error:
+            self.tell(Told(sig.ConnectFailed(str(error))))
+            return
+        self._engine = engine
+        before, self._pump_ended = self._pump_ended, trio.Event()
+        self.nursery.start_soon(self._pump, engine, before, self._pump_ended)
+
+    async def _close_engine(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.close()
+
+    async def _forget_device(self) -> None:
+        jid = self.inbox.view.jid
+        await self._store.instances.clear_identity(self.key, self._parts.node, self.inbox.epoch)
+        if jid is not None:
+            await self._store.instances.forget_session(jid)
+        self.inbox.identify(None, None)
+
+    async def _delete(self) -> None:
+        """Log out where that is possible: a linked device that nobody answers for should not stay on the phone."""
+        engine = self._online_engine()
+        if engine is not None:
+            try:
+                await engine.logout(LOGOUT_S)
+            except EngineError as error:
+                log.warning("instance.logout_failed", instance=self.key, error=str(error))
+        await self._close_engine()
+        await self._forget_device()
+        event = announce.lifecycle(self.key, type_="instance.deleted", name="instance_deleted", at=time.time())
+        await self.inbox.emit([event])
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+def _remembered(row: InstanceRow) -> Session:
+    """Return the session as the store knows it; nothing is open yet."""
+    return Session(
+        state=State(row.state),
+        reason=row.reason,
+        needs=Needs(row.needs),
+        paired=row.jid is not None,
+        wanted=row.desired == "running",
+    )
+
+
+def _not_online(session: Session) -> Exception:
+    return NotConnected(f"Its state is {session.state}.", state=session.state.value, needs=session.needs.value)

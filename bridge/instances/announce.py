@@ -1,0 +1,62 @@
+"""Events that an instance emits about itself: connection updates and the outcome of its sends. Pure."""
+
+from bridge.domain.events import Event, Flags, MessageRow
+from bridge.domain.ids import CommandId, InstanceKey
+from bridge.domain.session import Session
+
+
+def connection_update(
+    key: InstanceKey, session: Session, *, name: str, phone: str | None, at: float, occasion: str
+) -> Event:
+    """Return `connection.update`, emitted when the session's state has changed.
+
+    `occasion` tells one change from the next one; a repeated report of the same occasion is stored once.
+    """
+    data = {
+        "instance_key": key,
+        "phone_number": phone or "",
+        "status": name,
+        "timestamp": int(at),
+        "state": session.state.value,
+        "reason": session.reason,
+        "needs": session.needs.value,
+    }
+    return Event(type="connection.update", name=name, dedup_key=f"connection:{occasion}", at=at, data=data)
+
+
+def lifecycle(key: InstanceKey, *, type_: str, name: str, at: float) -> Event:
+    """Return `instance.created` or `instance.deleted`."""
+    data = {"instance_key": key, "phone_number": "", "status": name, "timestamp": int(at)}
+    return Event(type=type_, name=name, dedup_key=type_, at=at, data=data)
+
+
+def text_sent(command: CommandId, *, to: str, sender: str, message_id: str, text: str, at: float) -> Event:
+    """Return `message.status` sent: WhatsApp has acknowledged the message. Dispatched in the lane of its chat."""
+    data = {"command_id": command, "message_id": message_id, "chat_id": to, "to": to, "status": "sent"}
+    row = MessageRow(
+        chat=to, sender=sender, message_id=message_id, from_me=True, kind="text", status="sent", at=at, text=text
+    )
+    return Event(
+        type="message.status",
+        name="message_sent",
+        dedup_key=f"sent:{command}",
+        at=at,
+        data=data,
+        chat=to,
+        flags=Flags(from_me=True),
+        message=row,
+    )
+
+
+def text_not_sent(command: CommandId, *, to: str, status: str, error: str, at: float) -> Event:
+    """Return `message.status` failed or unknown, under the original's name `message_error`."""
+    data = {"command_id": command, "message_id": None, "chat_id": to, "to": to, "status": status, "error": error}
+    return Event(
+        type="message.status",
+        name="message_error",
+        dedup_key=f"{status}:{command}",
+        at=at,
+        data=data,
+        chat=to,
+        flags=Flags(from_me=True),
+    )

@@ -1,0 +1,251 @@
+"""All instances of this bridge: starts an actor for each, and is where callers find them.
+
+It is the child `instances` of the root: a supervisor of its own that parks an actor which crashes too often, so that
+one number's trouble is never another's.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+import trio
+
+from bridge.domain import signals as sig
+from bridge.domain.ids import CommandId, InstanceKey, MessageId
+from bridge.domain.session import State
+from bridge.errors import BridgeError
+from bridge.ids import new_command_id, new_instance_key
+from bridge.instances import announce
+from bridge.instances.actor import InstanceActor, Parts
+from bridge.instances.errors import AlreadyConnected, Busy, CommandInProgress, InstanceDown, NotConnected, SendUnknown
+from bridge.instances.messages import Delete, Emit, Message, Send, Told
+from bridge.instances.outbox import SentText
+from bridge.instances.qr import QrCode
+from bridge.instances.recovery import outgoing
+from bridge.store.errors import InstanceNotFound
+from bridge.store.rows import CommandRow, InstanceRow
+from supervisor import (
+    ActorDown,
+    Backoff,
+    ChildSpec,
+    DeadlineExceeded,
+    Intensity,
+    MailboxFull,
+    Parking,
+    Snapshot,
+    Supervisor,
+)
+
+log = structlog.get_logger()
+
+INTENSITY = Intensity(max_restarts=8, period_s=60)
+PARKING = Parking(retry_after_s=120)
+BACKOFF = Backoff(first_s=0.1, max_s=15)
+STOP_S = 10.0
+ASK_S = 15.0
+SENDS_WAITING = 500
+"""Leaves room in the mailbox for what the engine reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    """What a call to connect led to: the original's status, and our state."""
+
+    status: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRef:
+    """How far a message has come."""
+
+    status: str
+    message_id: MessageId | None
+    to: str
+    at: datetime
+    command_id: CommandId
+
+
+class Directory:
+    """Finds actors by their instance's key."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._store = parts.store
+        self._actors: dict[InstanceKey, InstanceActor] = {}
+        self._supervisor = self._new_supervisor()
+
+    def _new_supervisor(self) -> Supervisor:
+        return Supervisor("instances", intensity=INTENSITY, backoff=BACKOFF, parking=PARKING)
+
+    def snapshot(self) -> Snapshot:
+        """Return the actors' part of the process tree."""
+        return self._supervisor.snapshot()
+
+    async def run(self, *, stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the actors of all instances until `stop`."""
+        self._actors.clear()
+        self._supervisor = self._new_supervisor()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(self._supervisor.run, stop=stop))
+            for row in await self._store.instances.wanted():
+                await self._start(row.key)
+            task_status.started()
+
+    async def _start(self, key: InstanceKey) -> InstanceActor:
+        actor = self._actors[key] = InstanceActor(key, self._parts)
+        spec = ChildSpec(
+            f"instance {key}",
+            actor.run,
+            shutdown_s=STOP_S,
+            start_timeout_s=math.inf,
+            inspect=lambda: {"state": actor.session.state.value, "mailbox": actor.depth},
+        )
+        await self._supervisor.start_child(spec)
+        return actor
+
+    def _find(self, key: InstanceKey) -> InstanceActor:
+        actor = self._actors.get(key)
+        if actor is None:
+            raise InstanceNotFound(instance=key)
+        return actor
+
+    async def _ask(self, actor: InstanceActor, message: Message, deadline_s: float = ASK_S) -> None:
+        try:
+            await actor.ask(message, deadline_s)
+        except MailboxFull:
+            raise Busy(retry_after_s=1) from None
+        except (ActorDown, DeadlineExceeded) as error:
+            if isinstance(message, Send) and not error.certain:
+                raise SendUnknown(command=message.text.command) from None  # its row stays running: recovery settles it
+            raise InstanceDown(retry_after_s=2) from None
+
+    async def _row(self, key: InstanceKey) -> InstanceRow:
+        row = await self._store.instances.get(key)
+        if row is None:
+            raise InstanceNotFound(instance=key)
+        return row
+
+    # --- the calls ----------------------------------------------------------------------------------------------------
+
+    async def create(
+        self,
+        name: str | None,
+        external_id: str | None,
+        metadata: Mapping[str, object],
+        *,
+        key: InstanceKey | None = None,
+    ) -> InstanceRow:
+        """Make an unpaired instance, under `key` if that is given, and start its actor."""
+        row = await self._store.instances.create(key or new_instance_key(), name, external_id, metadata)
+        actor = await self._start(row.key)
+        event = announce.lifecycle(row.key, type_="instance.created", name="instance_created", at=time.time())
+        await self._ask(actor, Emit(event))
+        return row
+
+    async def connect(self, key: InstanceKey, wait_s: float) -> Connecting:
+        """Make it run; wait up to `wait_s` for a QR code when it is unpaired, for being online when it is paired."""
+        actor = self._find(key)
+        if actor.session.state is State.ONLINE:
+            return Connecting("already_connected", State.ONLINE.value)
+        paired = actor.session.paired
+        await self._ask(actor, Told(sig.ConnectAsked()))
+        with trio.move_on_after(wait_s):
+            while actor.qr.current is None and actor.session.state is State.CONNECTING:
+                await actor.changed()
+        status = "connecting"
+        if actor.qr.current is not None:
+            status = "qr_generated"
+        elif paired:
+            status = "already_logged_in"
+        return Connecting(status, actor.session.state.value)
+
+    async def qr(self, key: InstanceKey, wait_s: float) -> QrCode | None:
+        """Return the code that is shown now, or None when none came in `wait_s`; raise `AlreadyConnected`."""
+        actor = self._find(key)
+        with trio.move_on_after(wait_s):
+            while actor.qr.current is None:
+                if actor.session.paired:
+                    raise AlreadyConnected(state=actor.session.state.value)
+                await actor.changed()
+        return actor.qr.current
+
+    async def disconnect(self, key: InstanceKey) -> InstanceRow:
+        """Leave WhatsApp and stay away, also after a restart; the session stays paired."""
+        await self._ask(self._find(key), Told(sig.PauseAsked()))
+        return await self._row(key)
+
+    async def restart(self, key: InstanceKey) -> InstanceRow:
+        """End the actor and start it again from the store, also when it is parked."""
+        self._find(key)
+        await self._supervisor.restart_child(f"instance {key}")
+        return await self._row(key)
+
+    async def delete(self, key: InstanceKey) -> None:
+        """Log out, forget the session, and remove the instance; its events are still delivered."""
+        actor = self._find(key)
+        await self._ask(actor, Delete(), deadline_s=2 * ASK_S)
+        await self._supervisor.delete_child(f"instance {key}")
+        del self._actors[key]
+        await self._parts.engines.forget(key)
+        await self._store.instances.delete(key)
+
+    async def send_text(  # noqa: PLR0917
+        self,
+        key: InstanceKey,
+        to: str,
+        text: str,
+        reply_to: str | None,
+        idempotency_key: str | None,
+        request_hash: bytes,
+        mode: str,
+    ) -> MessageRef:
+        """Store the command and send it; `mode` sync waits for the outcome, queue does not.
+
+        Raises `NotConnected`, `Busy`, `SendFailed`, and `SendUnknown` when the outcome is not known.
+        """
+        actor = self._find(key)
+        if actor.depth >= SENDS_WAITING:
+            raise Busy(retry_after_s=1)
+        queued = mode == "queue"
+        if not queued and not actor.online:
+            raise NotConnected(f"Its state is {actor.session.state}.", state=actor.session.state.value)
+        row = await self._store.commands.insert(
+            new_command_id(),
+            key,
+            kind="text",
+            body={"to": to, "text": text, "reply_to": reply_to},
+            state="queued" if queued else "running",
+            idempotency_key=idempotency_key,
+            request_hash=request_hash,
+        )
+        if not row.inserted:
+            return _earlier(row)
+        message = outgoing(row)
+        try:
+            await self._ask(actor, Send(message))
+        except BridgeError as error:
+            if error.certain:
+                await self._store.commands.give_up(row.id, code=error.code)
+            raise
+        if queued:
+            return MessageRef("queued", None, to, row.created_at, row.id)
+        await message.reply.done.wait()
+        outcome = message.reply.outcome
+        if isinstance(outcome, SentText):
+            at = datetime.fromtimestamp(outcome.at, UTC)
+            return MessageRef("sent", MessageId(outcome.message_id), to, at, row.id)
+        assert outcome is not None
+        raise outcome
+
+
+def _earlier(row: CommandRow) -> MessageRef:
+    """Answer a repeated Idempotency-Key with what the first request led to."""
+    if row.open and row.state == "running":
+        raise CommandInProgress(command=row.id)
+    at = row.finished_at or row.created_at
+    return MessageRef(row.state, row.message_id, str(row.body["to"]), at, row.id)

@@ -1,0 +1,45 @@
+"""What a call on an instance can end with; `certain` says whether it is known that nothing was sent."""
+
+from bridge.errors import BridgeError
+
+
+class NotConnected(BridgeError):
+    """The instance is not connected: connect it first, or wait until its state is online."""
+
+    code, status, retryable = "not_connected", 400, True
+
+
+class AlreadyConnected(BridgeError):
+    """The instance is paired: it has no QR code."""
+
+    code, status = "already_connected", 409
+
+
+class Busy(BridgeError):
+    """Too many messages of this instance are waiting: send again after a second."""
+
+    code, status, retryable = "busy", 429, True
+
+
+class InstanceDown(BridgeError):
+    """The instance is being restarted: try again in a few seconds."""
+
+    code, status, retryable = "instance_down", 503, True
+
+
+class SendFailed(BridgeError):
+    """WhatsApp did not take the message:"""
+
+    code, status, retryable = "send_failed", 502, True
+
+
+class SendUnknown(BridgeError):
+    """It is not known whether the message was sent: look at the recipient's chat before you send it again."""
+
+    code, status, certain = "send_unknown", 504, False
+
+
+class CommandInProgress(BridgeError):
+    """The request with this Idempotency-Key is still running: ask again with the same key."""
+
+    code, status, retryable = "in_progress", 409, True

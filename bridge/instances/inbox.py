@@ -1,0 +1,58 @@
+"""What the engine reports of one instance, on its way into the store."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bridge.domain.events import Event
+from bridge.domain.ids import Epoch, NodeId
+from bridge.domain.signals import Signal
+from bridge.engine.journal import Record
+from bridge.engine.translate import Context, advance, translate
+from bridge.store.events import Draft
+from bridge.store.rows import InstanceRow
+from bridge.store.store import Store
+from bridge.webhooks.envelope import InstanceView, draft
+
+
+class Inbox:
+    """Turns records into events and stores them; one per start of an actor, because it writes under one epoch."""
+
+    def __init__(self, store: Store, row: InstanceRow, node: NodeId, epoch: Epoch) -> None:
+        self._store = store
+        self.node = node
+        self.epoch = epoch
+        self._context = Context()
+        self.view = InstanceView(row.key, row.external_id, row.metadata, row.jid, row.lid)
+
+    def begin(self) -> None:
+        """Begin with the records of a new engine session: what an earlier one said about itself is over."""
+        self._context = Context()
+
+    def identify(self, jid: str | None, lid: str | None) -> None:
+        """Use another identity from now on: the instance was paired, or lost its device."""
+        self.view = replace(self.view, jid=jid, lid=lid)
+
+    async def take(self, records: Sequence[Record]) -> list[Signal]:
+        """Commit the events of `records` in one go and return the signals among them, in order."""
+        events: list[Event] = []
+        signals: list[Signal] = []
+        for record in records:
+            for found in translate(record, self._context):
+                if isinstance(found, Event):
+                    events.append(found)
+                else:
+                    signals.append(found)
+            self._context = advance(record, self._context)
+        await self.emit(events)
+        return signals
+
+    async def emit(self, events: Sequence[Event]) -> None:
+        """Commit `events`; a repeated one changes nothing. Raise `StoreError` when they are not committed."""
+        if events:
+            await self._store.events.append(self.view.key, self.node, self.epoch, self.drafts(events))
+
+    def drafts(self, events: Sequence[Event]) -> list[Draft]:
+        """Return the envelopes of `events`."""
+        now = time.time()
+        return [draft(event, self.view, now) for event in events]

@@ -1,0 +1,54 @@
+"""What an instance's actor takes from its mailbox."""
+
+from dataclasses import dataclass
+
+from bridge.domain.events import Event
+from bridge.domain.signals import Signal
+from bridge.engine.journal import Record
+from bridge.engine.session import Session as EngineSession
+from bridge.instances.outbox import OutgoingText
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A signal from a caller or from the clock."""
+
+    signal: Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What the engine reported on `session`, in order; stored before the next batch is taken."""
+
+    session: EngineSession
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The engine's process died under `session`."""
+
+    session: EngineSession
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A text to send; answered as soon as it waits in the outbox."""
+
+    text: OutgoingText
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """An event about the instance itself, made outside of its actor."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Log out at WhatsApp and leave for good; answered when the session's rows and journal are gone."""
+
+
+Message = Told | Reported | Lost | Send | Emit | Delete

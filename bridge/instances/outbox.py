@@ -1,0 +1,111 @@
+"""Sends of one instance: in order within a chat, a few chats at once, never more waiting than the limit."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from bridge.domain.ids import CommandId
+from bridge.errors import BridgeError
+from bridge.instances.errors import Busy, SendUnknown
+
+
+@dataclass(frozen=True, slots=True)
+class SentText:
+    """WhatsApp has acknowledged it."""
+
+    message_id: str
+    at: float
+    """Seconds since 1970, by WhatsApp's clock."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """Where the caller of a send waits for its outcome; nobody has to."""
+
+    done: trio.Event = field(default_factory=trio.Event)
+    outcome: SentText | BridgeError | None = None
+
+    def set(self, outcome: SentText | BridgeError) -> None:
+        """Give the outcome; the first one counts."""
+        if self.outcome is None:
+            self.outcome = outcome
+            self.done.set()
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingText:
+    """A text whose command row is committed."""
+
+    command: CommandId
+    to: str
+    """Canonical JID of the recipient."""
+    text: str
+    reply_to: str | None = None
+    reply: Reply = field(default_factory=Reply)
+
+
+class Outbox:
+    """Hands texts to `send`, one at a time per chat.
+
+    WhatsApp's acknowledgement takes milliseconds and a client is serial inside, so a few chats at once are enough for
+    one slow recipient not to hold up the others.
+    """
+
+    def __init__(
+        self, send: Callable[[OutgoingText], Awaitable[None]], *, waiting_limit: int = 500, chats_at_once: int = 4
+    ) -> None:
+        self._send = send
+        self._waiting_limit = waiting_limit
+        self._limiter = trio.CapacityLimiter(chats_at_once)
+        self._chats: dict[str, deque[OutgoingText]] = {}
+        self._nursery: trio.Nursery | None = None
+        self.waiting = 0
+        self._idle = trio.Event()
+        self._idle.set()
+        self._open: dict[CommandId, Reply] = {}
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Send until cancelled."""
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                # whoever waits is told the truth: the send may have happened
+                for reply in self._open.values():
+                    reply.set(SendUnknown())
+
+    def put(self, text: OutgoingText) -> None:
+        """Queue `text`; raise `Busy` when too many wait."""
+        if self.waiting >= self._waiting_limit:
+            raise Busy(waiting=self.waiting, retry_after_s=1)
+        if self.waiting == 0:
+            self._idle = trio.Event()
+        self.waiting += 1
+        self._open[text.command] = text.reply
+        queue = self._chats.get(text.to)
+        if queue is not None:
+            queue.append(text)
+            return
+        assert self._nursery is not None
+        self._chats[text.to] = deque([text])
+        self._nursery.start_soon(self._work_off, text.to)
+
+    async def drained(self) -> None:
+        """Wait until nothing waits and nothing is being sent."""
+        await self._idle.wait()
+
+    async def _work_off(self, chat: str) -> None:
+        queue = self._chats[chat]
+        while queue:
+            async with self._limiter:
+                text = queue[0]
+                await self._send(text)
+                queue.popleft()
+            del self._open[text.command]
+            self.waiting -= 1
+        del self._chats[chat]
+        if self.waiting == 0:
+            self._idle.set()

@@ -1,0 +1,43 @@
+"""Removes what is over: old idempotency keys, deliveries past their retention, endpoints of deleted instances."""
+
+import time
+
+import structlog
+import trio
+
+from bridge.ids import first_event_id
+from bridge.store.errors import StoreError
+from bridge.store.store import Store
+
+log = structlog.get_logger()
+
+INTERVAL_S = 300.0
+DELIVERED_S = 7 * 24 * 3600.0
+"""How long a person can look at a delivery that arrived."""
+
+
+class Janitor:
+    """Cleans the store every five minutes; a failure waits for the next time."""
+
+    def __init__(self, store: Store, *, interval_s: float = INTERVAL_S) -> None:
+        self._store = store
+        self._interval_s = interval_s
+
+    async def run(self, *, stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Clean until `stop`."""
+        task_status.started()
+        while not stop.is_set():
+            with trio.move_on_after(self._interval_s):
+                await stop.wait()
+                return
+            try:
+                removed = await self._store.housekeeping.clean()
+                removed["deliveries"] = await self._store.deliveries.prune(
+                    DELIVERED_S, before=first_event_id(time.time() - DELIVERED_S)
+                )
+                await self._store.deliveries.sweep()
+            except StoreError as error:
+                log.warning("janitor.failed", code=error.code)
+            else:
+                if any(removed.values()):
+                    log.info("janitor.cleaned", **removed)

@@ -1,0 +1,45 @@
+"""What the two ways to run a bridge share: signals, the ready line, and what a person reads at a terminal."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import trio
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+Run = Callable[[trio.Event], Awaitable[None]]
+
+
+def run_until_signalled(run: Run) -> int:
+    """Run `run(stop)` and set `stop` at SIGTERM or Ctrl-C; return 0 when it then ended in order."""
+    trio.run(_supervise, run)
+    return 0
+
+
+async def _supervise(run: Run) -> None:
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+
+        async def watch(task_status: trio.TaskStatus[None]) -> None:
+            with trio.open_signal_receiver(*SIGNALS) as received:
+                task_status.started()
+                async for _ in received:
+                    stop.set()
+
+        await nursery.start(watch)
+        await run(stop)
+        nursery.cancel_scope.cancel()
+
+
+def announce(fields: dict[str, object], *, as_json: bool) -> None:
+    """Print the one thing that goes to stdout: a JSON line, or lines for a person."""
+    if as_json:
+        print(json.dumps({"ready": True, **fields, "pid": os.getpid()}), flush=True)
+        return
+    for name, value in fields.items():
+        if value is not None:
+            print(f"{name:>9}  {value}", flush=True)
+    sys.stdout.flush()

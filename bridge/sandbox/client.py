@@ -1,0 +1,241 @@
+"""Talks to a sandbox's control API: for tests, the demo and the bench.
+
+async with SandboxClient(url) as sandbox:
+    contact = await sandbox.create_phone(name="Ada")
+    await sandbox.scan(instance_phone, qr)
+    message_id = await sandbox.send(contact.phone, instance_phone, "hello")
+"""
+
+from typing import Any, Self, TypeVar
+
+import httpx2
+import msgspec
+
+from bridge.errors import BridgeError
+
+T = TypeVar("T")
+
+_TIMEOUT_S = 60.0
+
+
+class SandboxRefused(BridgeError):
+    """The sandbox refused a call."""
+
+    code = "sandbox_refused"
+    status = 502
+
+    def __init__(self, status: int, error: str, detail: str) -> None:
+        super().__init__(f"{status} {error}: {detail}", status=status, error=error)
+        self.http_status = status
+        self.error = error
+
+
+class Linked(msgspec.Struct, frozen=True):
+    """A linked device of a phone."""
+
+    device: int
+    jid: str
+    online: bool
+
+
+class PhoneInfo(msgspec.Struct, frozen=True):
+    """A simulated phone, with the real clients that are linked to it."""
+
+    phone: str
+    jid: str
+    lid: str
+    name: str
+    devices: tuple[Linked, ...] = ()
+
+
+class Pairing(msgspec.Struct, frozen=True):
+    """A device that was linked: its JID with the device's number."""
+
+    phone: str
+    jid: str
+    lid: str
+
+
+class Text(msgspec.Struct, frozen=True):
+    """A text in a phone's inbox."""
+
+    cursor: int
+    message_id: str
+    sender: str = msgspec.field(name="from")
+    text: str
+    at: float
+    chat: str = ""
+
+
+class Copy(msgspec.Struct, frozen=True):
+    """When something happened to a message at one device."""
+
+    device: str
+    at: float
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What the oracle knows of a message."""
+
+    seq: int
+    id: str
+    sender: str = msgspec.field(name="from")
+    recipient: str = msgspec.field(name="to")
+    kind: str
+    text: str | None
+    hash: str | None
+    sent_at: float
+    relayed: tuple[Copy, ...]
+    acknowledged: tuple[Copy, ...]
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """The outcome of a burst of texts."""
+
+    sent: int
+    seconds: float
+    message_ids: list[str]
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How a sandbox is: `ok`, or `down` while it pretends to be."""
+
+    status: str
+    phones: int
+    connections: int
+    online: int
+    messages: int
+
+
+class _Phones(msgspec.Struct):
+    phones: list[PhoneInfo]
+
+
+class _Texts(msgspec.Struct):
+    messages: list[Text]
+    next_after: int
+
+
+class _KnownPage(msgspec.Struct):
+    messages: list[Known]
+    next_after: int
+
+
+class _MessageId(msgspec.Struct):
+    message_id: str
+
+
+class _Hit(msgspec.Struct):
+    connections: int
+
+
+class _Trimmed(msgspec.Struct):
+    trimmed: int
+
+
+class SandboxClient:
+    """A connection to the control API at `url`. Every call raises `SandboxRefused` for an error of the sandbox's."""
+
+    def __init__(self, url: str) -> None:
+        limits = httpx2.Limits(max_connections=50, max_keepalive_connections=10)
+        self._http = httpx2.AsyncClient(base_url=url, trust_env=False, timeout=_TIMEOUT_S, limits=limits)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def create_phone(self, phone: str | None = None, name: str | None = None) -> PhoneInfo:
+        """Make a contact; without a number it gets an unused one. An existing number is returned as it is."""
+        return await self._call("POST", "/phones", PhoneInfo, {"phone": phone, "name": name})
+
+    async def phone(self, phone: str) -> PhoneInfo:
+        return await self._call("GET", f"/phones/{phone}", PhoneInfo)
+
+    async def phones(self) -> list[PhoneInfo]:
+        return (await self._call("GET", "/phones", _Phones)).phones
+
+    async def scan(self, phone: str, qr: str) -> Pairing:
+        """Link the client that shows this QR to the phone, which is made if there is none with this number."""
+        return await self._call("POST", f"/phones/{phone}/scan", Pairing, {"qr": qr})
+
+    async def unlink(self, phone: str, device: int) -> None:
+        """Remove a linked device, as the phone's owner does."""
+        await self._call("DELETE", f"/phones/{phone}/devices/{device}", dict)
+
+    async def send(self, phone: str, to: str, text: str) -> str:
+        """Send a text from a phone to a number, a LID or a group; return its id."""
+        return (await self._call("POST", f"/phones/{phone}/send", _MessageId, {"to": to, "text": text})).message_id
+
+    async def send_many(
+        self,
+        phone: str,
+        to: list[str],
+        *,
+        texts: list[str] | None = None,
+        count: int | None = None,
+        rate: float | None = None,
+        prefix: str = "load",
+    ) -> Sent:
+        """Send `texts`, or `count` texts `<prefix> 0`, `<prefix> 1`, ..., to the numbers in turn.
+
+        It returns when all are out. `rate` is in texts a second; without it they go as fast as they can.
+        """
+        body = {"to": to, "texts": texts, "count": count, "rate": rate, "prefix": prefix}
+        number = len(texts) if texts else count or 0
+        timeout_s = _TIMEOUT_S + (number / rate if rate else number / 50)
+        return await self._call("POST", f"/phones/{phone}/send-many", Sent, body, timeout_s=timeout_s)
+
+    async def read(self, phone: str, message_id: str) -> None:
+        """Tell the sender of a message that the phone's owner read it."""
+        await self._call("POST", f"/phones/{phone}/read", _MessageId, {"message_id": message_id})
+
+    async def messages(self, phone: str, after: int = 0, *, wait_s: int = 0, limit: int = 1000) -> list[Text]:
+        """Return what a phone received behind a cursor; wait up to `wait_s` for the first."""
+        query = {"after": after, "wait": wait_s, "limit": limit}
+        return (await self._call("GET", f"/phones/{phone}/messages", _Texts, query=query)).messages
+
+    async def fault(self, kind: str, phone: str | None = None, seconds: float | None = None) -> int:
+        """Break something: `cut` (a phone's connections or all), `server_down`. Return how many connections it hit."""
+        body = {"kind": kind, "phone": phone, "seconds": seconds}
+        return (await self._call("POST", "/faults", _Hit, body)).connections
+
+    async def oracle(self, phone: str | None = None, after: int = 0) -> list[Known]:
+        """Return all messages behind a place in their order, of one phone as sender or recipient or of all."""
+        found: list[Known] = []
+        while True:
+            query = {"after": after, "limit": 5000} | ({"phone": phone} if phone else {})
+            page = await self._call("GET", "/oracle", _KnownPage, query=query)
+            if not page.messages:
+                return found
+            found += page.messages
+            after = page.next_after
+
+    async def trim_oracle(self, until: int | None = None) -> int:
+        """Forget the messages up to this place, or all; return how many."""
+        query = {} if until is None else {"until": until}
+        return (await self._call("DELETE", "/oracle", _Trimmed, query=query)).trimmed
+
+    async def health(self) -> Health:
+        return await self._call("GET", "/health", Health)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        body: object = None,
+        *,
+        query: dict[str, Any] | None = None,
+        timeout_s: float = _TIMEOUT_S,
+    ) -> T:
+        content = None if body is None else msgspec.json.encode(body)
+        response = await self._http.request(method, path, content=content, params=query, timeout=timeout_s)
+        if response.is_error:
+            error = response.json().get("error", {})
+            raise SandboxRefused(response.status_code, error.get("code", ""), error.get("message", ""))
+        return msgspec.json.decode(response.content, type=kind)

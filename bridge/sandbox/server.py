@@ -1,0 +1,119 @@
+"""Puts the sandbox together and runs it: state, keys, the proxy for clients, the control API."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import structlog
+import trio
+
+from bridge.errors import BridgeError
+from bridge.sandbox.certificates import TlsAuthority, chain
+from bridge.sandbox.connection import ServerKeys
+from bridge.sandbox.control import Control
+from bridge.sandbox.faults import Faults
+from bridge.sandbox.http import serve as serve_http
+from bridge.sandbox.keys import KeyPair
+from bridge.sandbox.state import State
+from bridge.sandbox.transport import Proxy
+from bridge.sandbox.world import World
+
+log = structlog.get_logger()
+
+HOST: Final = "127.0.0.1"
+_BACKLOG: Final = 1024
+
+
+class PortTaken(BridgeError):
+    """Another process listens on the sandbox's port."""
+
+    code = "sandbox_port_taken"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Where a running sandbox is, and what its clients must be told."""
+
+    control: str
+    proxy: str
+    root_key: str
+    """The public key to put into the place of WhatsApp's own, in hex."""
+    ca_file: str
+    """What the clients' TLS must trust: `SSL_CERT_FILE`."""
+
+
+async def run(
+    data_dir: Path,
+    *,
+    port: int = 0,
+    proxy_port: int = 0,
+    task_status: trio.TaskStatus[Ready] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a sandbox on that directory until cancelled. Port 0 is a free one; the proxy's stays the same if it can.
+
+    Raises `PortTaken`, and `StateTooNew` for data of another version.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
+    state = State(data_dir / "sandbox.db")
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(state.commit_always)
+            world = World.load(state)
+            faults = Faults(world.connections)
+            authority = TlsAuthority(data_dir / "tls")
+            root, keys = _keys(state)
+            proxy = Proxy(world, keys, faults, authority.server_context())
+            proxy_at = await _listen_again(nursery, state, proxy_port, proxy.serve)
+            control_at = await _listen(nursery, port, partial(serve_http, handler=Control(world, faults)))
+            await state.settled()
+            task_status.started(
+                Ready(
+                    control=f"http://{HOST}:{control_at}",
+                    proxy=f"http://{HOST}:{proxy_at}",
+                    root_key=root.public.hex(),
+                    ca_file=str(authority.ca_file.absolute()),
+                )
+            )
+    finally:
+        state.close()
+
+
+def _keys(state: State) -> tuple[KeyPair, ServerKeys]:
+    """Return the root key and what the server proves itself with, the same ones after a restart."""
+    root = _stored_key(state, "root")
+    static = _stored_key(state, "static")
+    return root, ServerKeys(static, chain(root, static.public))
+
+
+def _stored_key(state: State, name: str) -> KeyPair:
+    private = state.get(name)
+    key = KeyPair(private)
+    if private is None:
+        state.put(name, key.private)
+    return key
+
+
+async def _listen_again(
+    nursery: trio.Nursery, state: State, port: int, handler: Callable[[trio.SocketStream], Awaitable[None]]
+) -> int:
+    """Listen on the port, or on the one of last time if that is free: clients know the proxy's address."""
+    before = state.get("proxy_port")
+    if port == 0 and before is not None:
+        try:
+            return await _listen(nursery, int(before), handler)
+        except PortTaken:
+            log.info("sandbox.proxy_port_changed", before=int(before))
+    chosen = await _listen(nursery, port, handler)
+    state.put("proxy_port", str(chosen).encode())
+    return chosen
+
+
+async def _listen(nursery: trio.Nursery, port: int, handler: Callable[[trio.SocketStream], Awaitable[None]]) -> int:
+    try:
+        listeners = await trio.open_tcp_listeners(port, host=HOST, backlog=_BACKLOG)
+    except OSError as error:
+        raise PortTaken(str(port)) from error
+    nursery.start_soon(trio.serve_listeners, handler, listeners)
+    return int(listeners[0].socket.getsockname()[1])

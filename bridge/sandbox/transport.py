@@ -1,0 +1,81 @@
+"""The way in for clients: an HTTP proxy whose every destination is this sandbox.
+
+A client asks the proxy to CONNECT to WhatsApp, speaks TLS with what it believes to be WhatsApp's host, and upgrades
+`GET /ws/chat` to a websocket. Nothing is ever forwarded, so a client that uses this proxy cannot reach the internet.
+"""
+
+import ssl
+from typing import Final
+
+import h11
+import structlog
+import trio
+
+from bridge.errors import BridgeError
+from bridge.sandbox.connection import Connection, ServerKeys
+from bridge.sandbox.cork import Cork
+from bridge.sandbox.faults import Faults
+from bridge.sandbox.http import HttpServer, problem
+from bridge.sandbox.websocket import WebSocket, switching_protocols
+from bridge.sandbox.world import World
+
+log = structlog.get_logger()
+
+_CONNECTED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
+_OPEN_WITHIN_S: Final = 20.0
+_CHAT: Final = "/ws/chat"
+
+
+class Proxy:
+    """Accepts connections of clients."""
+
+    def __init__(self, world: World, keys: ServerKeys, faults: Faults, context: ssl.SSLContext) -> None:
+        self._world = world
+        self._keys = keys
+        self._faults = faults
+        self._context = context
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """Serve one client; whatever goes wrong concerns this connection only."""
+        if self._faults.down:
+            await trio.aclose_forcefully(stream)
+            return
+        try:
+            await self._tunnel(stream)
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, h11.RemoteProtocolError):
+            pass
+        except* BridgeError as group:
+            log.info("sandbox.client_refused", error=str(group.exceptions[0]))
+        except* Exception:
+            log.exception("sandbox.connection_failed")
+        finally:
+            with trio.move_on_after(1, shield=True):
+                await trio.aclose_forcefully(stream)
+
+    async def _tunnel(self, stream: trio.SocketStream) -> None:
+        with trio.fail_after(_OPEN_WITHIN_S):
+            outer = HttpServer(stream)
+            asked = await outer.request()
+            if asked is None:
+                return
+            if asked.method != "CONNECT":
+                await outer.respond(problem(405, "method_not_allowed", "This is a proxy for CONNECT."))
+                return
+            await outer.switch(_CONNECTED)
+            tls = trio.SSLStream(stream, self._context, server_side=True, https_compatible=True)
+            await tls.do_handshake()
+            cork = Cork(tls)
+            websocket = await self._upgrade(cork)
+        if websocket is not None:
+            await Connection(self._world, self._keys, websocket, cork).run()
+
+    async def _upgrade(self, tls: Cork) -> WebSocket | None:
+        """Return the websocket that the client asks for, None after answering anything else."""
+        inner = HttpServer(tls)
+        while (asked := await inner.request()) is not None:
+            key = asked.headers.get("sec-websocket-key")
+            if asked.path == _CHAT and key is not None and asked.headers.get("upgrade", "").lower() == "websocket":
+                return WebSocket(tls, await inner.switch(switching_protocols(key)))
+            if not await inner.respond(problem(404, "not_found", asked.path)):
+                break
+        return None

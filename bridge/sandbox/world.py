@@ -1,0 +1,58 @@
+"""Names the parts of the sandbox that answer a client, so that handlers can be handed all of them at once."""
+
+from dataclasses import dataclass
+
+from bridge.sandbox.accounts import Account, Accounts, Device
+from bridge.sandbox.connections import Connections
+from bridge.sandbox.groups import Groups
+from bridge.sandbox.nodes import Node
+from bridge.sandbox.oracle import Oracle
+from bridge.sandbox.pairing import Pairing
+from bridge.sandbox.phones import Phones
+from bridge.sandbox.relay import Attrs, Relay, new_stanza_id, now_text
+from bridge.sandbox.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything behind the connections."""
+
+    state: State
+    accounts: Accounts
+    oracle: Oracle
+    groups: Groups
+    relay: Relay
+    phones: Phones
+    pairing: Pairing
+    connections: Connections
+
+    @classmethod
+    def load(cls, state: State) -> "World":
+        """Build the parts from what the state holds."""
+        accounts = Accounts(state)
+        oracle = Oracle(state)
+        groups = Groups(state, accounts)
+        relay = Relay(state, accounts, oracle, groups)
+        phones = Phones(state, accounts, oracle, groups, relay)
+        return cls(state, accounts, oracle, groups, relay, phones, Pairing(accounts), Connections())
+
+    def announce(self, change: str, device: Device) -> None:
+        """Tell the clients that know an account's device list that it changed (`add` or `remove`).
+
+        The hash is not the real one: a client that finds it wrong forgets the list and asks again, which is wanted.
+        """
+        account: Account = device.account
+        content = [Node(change, {"device_hash": "2:changed"}, [Node("device", {"jid": device.lid})])]
+        for listener in list(account.listed_by):
+            attrs: Attrs = {"from": account.lid, "type": "devices", "id": new_stanza_id(), "t": now_text()}
+            self.relay.deliver(listener, Node("notification", attrs, content))
+
+    def unlink(self, device: Device) -> None:
+        """Remove a linked device from its account, and end its connection with the reason."""
+        self.announce("remove", device)
+        self.accounts.remove_device(device)
+        connection = self.connections.current(device)
+        if connection is not None:
+            reason = Node("conflict", {"type": "device_removed"})
+            connection.send(Node("stream:error", {"code": "401"}, [reason]))
+            connection.close_soon()

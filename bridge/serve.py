@@ -1,0 +1,22 @@
+"""`bridge serve`: the bridge alone, for containers and for a PostgreSQL of one's own."""
+
+from functools import partial
+
+import trio
+
+from bridge.app import App, Running
+from bridge.config import BadSetting, Settings
+from bridge.process import announce, run_until_signalled
+
+
+def serve(settings: Settings, *, as_json: bool) -> int:
+    """Run until SIGTERM or Ctrl-C; return the exit status."""
+    if not settings.database_url:
+        raise BadSetting("BRIDGE_DATABASE_URL must name a PostgreSQL; `bridge up` brings its own.")
+    return run_until_signalled(partial(_serve, settings, as_json))
+
+
+async def _serve(settings: Settings, as_json: bool, stop: trio.Event) -> None:
+    async with trio.open_nursery() as nursery:
+        running: Running = await nursery.start(partial(App(settings, settings.database_url).run, stop=stop))
+        announce({"api": running.url, "api_key": running.api_key}, as_json=as_json)

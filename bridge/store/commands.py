@@ -1,0 +1,115 @@
+"""The commands: what callers asked instances to do, each once for its idempotency key, with its outcome."""
+
+from collections.abc import Mapping
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from bridge.domain.ids import CommandId, Epoch, InstanceKey, NodeId
+from bridge.store.errors import CommandClosed, IdempotencyMismatch, InstanceNotFound
+from bridge.store.fetch import fetch_all, fetch_one, run
+from bridge.store.pool import Pool
+from bridge.store.queries import load
+from bridge.store.rows import CommandRow, Recovered
+from bridge.store.trio_psycopg import TrioConnection
+
+_SQL = load("commands")
+
+
+class Commands:
+    """The repository of commands."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def insert(
+        self,
+        id: CommandId,
+        instance: InstanceKey,
+        *,
+        kind: str,
+        body: Mapping[str, object],
+        state: str,
+        idempotency_key: str | None = None,
+        request_hash: bytes | None = None,
+        owner: NodeId | None = None,
+        epoch: Epoch = Epoch(0),  # noqa: B008 -- a number
+    ) -> CommandRow:
+        """Store a command that is queued or running; or return the earlier one, with `inserted` False.
+
+        Raises `IdempotencyMismatch` when the earlier request was another one, and `InstanceNotFound`.
+        """
+        params = {
+            "id": id,
+            "instance_key": instance,
+            "kind": kind,
+            "body": Jsonb(dict(body)),
+            "state": state,
+            "idempotency_key": idempotency_key,
+            "request_hash": request_hash,
+            "owner": owner,
+            "epoch": epoch,
+        }
+        row: CommandRow | None = None
+        try:
+            async with self._pool.connection() as conn:
+                while row is None:  # no row: the earlier command was committed while we asked, and is there now
+                    row = await fetch_one(conn, _SQL["insert"], params, CommandRow)
+        except psycopg.errors.ForeignKeyViolation as exc:
+            raise InstanceNotFound(instance=instance) from exc
+        if not row.inserted and row.request_hash != request_hash:
+            raise IdempotencyMismatch(command=row.id)
+        return row
+
+    async def get(self, id: CommandId) -> CommandRow | None:
+        async with self._pool.connection() as conn:
+            return await fetch_one(conn, _SQL["get"], {"id": id}, CommandRow)
+
+    async def start(self, id: CommandId, owner: NodeId, epoch: Epoch) -> None:
+        """Store that the engine is about to have a queued command; raise `CommandClosed` when it is not queued."""
+        async with self._pool.connection() as conn:
+            if await run(conn, _SQL["start"], {"id": id, "owner": owner, "epoch": epoch}) == 0:
+                raise CommandClosed(command=id)
+
+    async def finish(
+        self,
+        id: CommandId,
+        state: str,
+        message_id: str | None = None,
+        result: Mapping[str, object] | None = None,
+        *,
+        conn: TrioConnection | None = None,
+    ) -> CommandRow:
+        """Store the outcome (sent, failed, unknown), within the transaction of `conn` if that is given.
+
+        Raises `CommandClosed` when a known outcome is stored already.
+        """
+        params = {
+            "id": id,
+            "state": state,
+            "message_id": message_id,
+            "result": None if result is None else Jsonb(dict(result)),
+        }
+        if conn is not None:
+            row = await fetch_one(conn, _SQL["finish"], params, CommandRow)
+        else:
+            async with self._pool.connection() as own:
+                row = await fetch_one(own, _SQL["finish"], params, CommandRow)
+        if row is None:
+            raise CommandClosed(command=id)
+        return row
+
+    async def give_up(self, id: CommandId, *, code: str) -> None:
+        """Store that a command failed before the engine had it; one with an outcome keeps that."""
+        async with self._pool.connection() as conn:
+            params = {"id": id, "state": "failed", "message_id": None, "result": Jsonb({"code": code})}
+            await run(conn, _SQL["finish"], params)
+
+    async def recover(self, instance: InstanceKey) -> Recovered:
+        """Call what an earlier owner had begun unknown, and return that and what is queued, oldest first."""
+        async with self._pool.connection() as conn:
+            rows = await fetch_all(conn, _SQL["recover"], {"instance_key": instance}, CommandRow)
+        return Recovered(
+            unknown=tuple(row for row in rows if row.state == "unknown"),
+            queued=tuple(row for row in rows if row.state == "queued"),
+        )

@@ -1,0 +1,248 @@
+"""The deliveries: what is still to be posted to which endpoint, in which order, and how each attempt ended."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+import msgspec
+import psycopg
+
+from bridge.domain.ids import EndpointId, EventId, InstanceKey, NodeId
+from bridge.domain.lanes import Fate
+from bridge.store.events import storable
+from bridge.store.pool import Pool
+from bridge.store.queries import load
+from bridge.store.trio_psycopg import TrioConnection
+
+ERROR_MAX = 500
+"""Characters of an error that are kept."""
+PRUNE_BATCH = 5_000
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What a POST needs to know of its endpoint."""
+
+    id: EndpointId
+    url: str
+    keys: tuple[bytes, ...]
+    """The secrets that sign: two during a rotation."""
+    timeout_s: float
+    max_age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A delivery that is to be attempted; times are seconds since 1970, by the database's clock."""
+
+    event_id: EventId
+    instance_key: InstanceKey
+    attempts: int
+    created_at: float
+    first_failed_at: float | None
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedLane:
+    """A lane that is ours for the lease, with its first deliveries in order."""
+
+    destination: Destination
+    key: str
+    deliveries: tuple[Pending, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """How an attempt ended. A parked delivery waits `wait_s` in its new lane."""
+
+    endpoint_id: EndpointId
+    lane_key: str
+    event_id: EventId
+    fate: Fate
+    status: int | None = None
+    error: str | None = None
+    wait_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A lane that is given back, to be claimed again after `wait_s`."""
+
+    endpoint_id: EndpointId
+    key: str
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits for one endpoint."""
+
+    endpoint_id: EndpointId
+    deliveries: int
+    lanes: int
+    oldest_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """A delivery, for people."""
+
+    event_id: EventId
+    lane_key: str
+    seq: int
+    state: str
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+    next_at: datetime | None
+
+
+class Deliveries:
+    """The repository of lanes and deliveries."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._sql = load("deliveries")
+
+    async def settle_and_claim(
+        self,
+        node: NodeId,
+        attempted: Sequence[Attempted],
+        released: Sequence[Released],
+        *,
+        free: int,
+        busy: Mapping[EndpointId, int],
+        per_lane: int,
+        lease_s: float,
+    ) -> tuple[ClaimedLane, ...]:
+        """Record attempts, give lanes back, and claim what is due: in this order, in one go.
+
+        `free` is how many lanes an endpoint may have claimed now, `busy` says how many instead for those named.
+        """
+        claim = {
+            "node": node,
+            "free": free,
+            "ids": list(busy),
+            "frees": list(busy.values()),
+            "per_lane": per_lane,
+            "lease_s": lease_s,
+        }
+        async with self._pool.connection() as conn:
+            if attempted or released:
+                await self._settle(conn, node, attempted, released)
+            cursor = await conn.execute(self._sql["claim"], claim, prepare=True, binary=True)
+            lanes = _lanes(await cursor.fetchall())
+            if empty := [lane for lane in lanes if not lane.deliveries]:
+                await self._recount(conn, node, empty)
+        return tuple(lane for lane in lanes if lane.deliveries)
+
+    async def settle(self, node: NodeId, attempted: Sequence[Attempted], released: Sequence[Released]) -> None:
+        """Record attempts and give lanes back."""
+        if attempted or released:
+            async with self._pool.connection() as conn:
+                await self._settle(conn, node, attempted, released)
+
+    async def release(self, node: NodeId, *, alone: bool) -> int:
+        """Free the lanes that `node` claimed in an earlier life; if it is `alone`, those of all others too."""
+        async with self._pool.connection() as conn:
+            return (await conn.execute(self._sql["release"], {"node": node, "alone": alone})).rowcount
+
+    async def hasten(self, endpoint: EndpointId, keys: Sequence[str] | None = None) -> None:
+        """Make lanes due now that wait: those in `keys`, or all of the endpoint's."""
+        params = {"endpoint": endpoint, "keys": None if keys is None else list(keys)}
+        async with self._pool.connection() as conn:
+            await conn.execute(self._sql["hasten"], params)
+
+    async def backlog(self) -> tuple[Backlog, ...]:
+        """Return what waits, for each endpoint that has something waiting."""
+        async with self._pool.connection() as conn:
+            rows = await (await conn.execute(self._sql["backlog"])).fetchall()
+        return tuple(Backlog(*row) for row in rows)
+
+    async def page(
+        self, endpoint: EndpointId, state: str, *, limit: int = 100, before: EventId | None = None
+    ) -> tuple[DeliveryRow, ...]:
+        """Return the newest deliveries of an endpoint that are pending, delivered or dead."""
+        params = {"endpoint": endpoint, "state": state, "limit": limit, "before": before}
+        async with self._pool.connection() as conn:
+            rows = await (await conn.execute(self._sql["page"], params)).fetchall()
+        return tuple(DeliveryRow(*row) for row in rows)
+
+    async def prune(self, older_than_s: float, *, before: EventId) -> int:
+        """Forget a batch of what arrived longer ago than this; `before` bounds the search to events up to that id."""
+        params = {"older_than_s": older_than_s, "before": before, "limit": PRUNE_BATCH}
+        async with self._pool.connection() as conn:
+            return (await conn.execute(self._sql["prune"], params)).rowcount
+
+    async def sweep(self) -> None:
+        """Remove what still waits for endpoints that are gone."""
+        async with self._pool.connection() as conn:
+            await conn.execute(self._sql["sweep"])
+
+    async def _settle(
+        self, conn: TrioConnection, node: NodeId, attempted: Sequence[Attempted], released: Sequence[Released]
+    ) -> None:
+        lanes: dict[tuple[str, str], dict[str, object]] = {
+            (one.endpoint_id, one.lane_key): {"endpoint_id": one.endpoint_id, "key": one.lane_key, "release": False}
+            for one in attempted
+        }
+        for lane in released:
+            lanes[lane.endpoint_id, lane.key] = {
+                "endpoint_id": lane.endpoint_id,
+                "key": lane.key,
+                "release": True,
+                "wait_s": lane.wait_s,
+            }
+        results = [
+            {
+                "endpoint_id": one.endpoint_id,
+                "lane_key": one.lane_key,
+                "event_id": one.event_id,
+                "fate": one.fate,
+                "status": one.status,
+                "error": None if one.error is None else storable(one.error[:ERROR_MAX]),
+                "wait_s": one.wait_s,
+            }
+            for one in attempted
+        ]
+        params = {
+            "node": node,
+            "results": _encode(results).decode(),
+            "lanes": _encode(list(lanes.values())).decode(),
+        }
+        try:
+            await conn.execute(self._sql["settle"], params, prepare=True)
+        except psycopg.errors.DeadlockDetected:
+            await conn.execute(self._sql["settle"], params, prepare=True)
+
+    async def _recount(self, conn: TrioConnection, node: NodeId, lanes: Sequence[ClaimedLane]) -> None:
+        params = {
+            "node": node,
+            "endpoints": [lane.destination.id for lane in lanes],
+            "keys": [lane.key for lane in lanes],
+        }
+        async with conn.transaction():
+            rows = await (await conn.execute(self._sql["recount"], params)).fetchall()
+            locked = {"endpoints": [row[0] for row in rows], "keys": [row[1] for row in rows]}
+            await conn.execute(self._sql["recount_locked"], locked)
+
+
+def _lanes(rows: Sequence[tuple[Any, ...]]) -> list[ClaimedLane]:
+    """Group the rows of a claim, which come ordered by lane and then by `seq`."""
+    lanes: list[ClaimedLane] = []
+    for (endpoint_id, key), group in groupby(rows, lambda row: (row[0], row[1])):
+        mine = list(group)
+        _, _, url, secret, old_secret, timeout_s, max_age_s, *_ = mine[0]
+        keys = (secret,) if old_secret is None else (secret, old_secret)
+        destination = Destination(endpoint_id, url, keys, timeout_s, max_age_s)
+        pending = tuple(
+            Pending(row[7], row[8], row[9], row[10], row[11], row[12]) for row in mine if row[12] is not None
+        )
+        lanes.append(ClaimedLane(destination, key, pending))
+    return lanes

@@ -1,0 +1,26 @@
+"""What the janitor deletes. Batches are bounded, so that no statement holds locks for long."""
+
+from bridge.store.pool import Pool
+from bridge.store.queries import load
+
+SQL = load("housekeeping")
+
+COMMANDS_S = 24 * 3600.0
+"""An Idempotency-Key works for a day."""
+
+
+class Housekeeping:
+    """Deletes what is over."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def clean(self) -> dict[str, int]:
+        """Delete a batch of each kind and return how many went; raise `StoreUnavailable`."""
+        removed: dict[str, int] = {}
+        parameters = {"commands_s": COMMANDS_S}
+        async with self._pool.connection() as conn:
+            for kind in ("commands", "endpoints"):
+                cursor = await conn.execute(SQL[kind], parameters)
+                removed[kind] = cursor.rowcount
+        return removed

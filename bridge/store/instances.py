@@ -1,0 +1,174 @@
+"""The instances. What a session writes carries its owner and epoch, and is refused after another owner took over."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from datetime import datetime
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from bridge.domain.ids import Epoch, InstanceKey, NodeId
+from bridge.store.errors import DeviceTaken, InstanceNotFound, InvalidCursor, StaleOwner
+from bridge.store.fetch import fetch_all, fetch_one, run
+from bridge.store.pool import Pool
+from bridge.store.queries import load
+from bridge.store.rows import InstanceRow, Page
+
+_SQL = load("instances")
+PAGE_LIMIT = 1_000
+
+
+class Instances:
+    """The repository of instances and of what whatsmeow keeps for their devices."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def create(
+        self, key: InstanceKey, name: str | None, external_id: str | None, metadata: Mapping[str, object]
+    ) -> InstanceRow:
+        """Make an instance: created, paused, without an owner."""
+        params = {"key": key, "name": name, "external_id": external_id, "metadata": Jsonb(dict(metadata))}
+        async with self._pool.connection() as conn:
+            row = await fetch_one(conn, _SQL["create"], params, InstanceRow)
+        assert row is not None
+        return row
+
+    async def get(self, key: InstanceKey) -> InstanceRow | None:
+        async with self._pool.connection() as conn:
+            return await fetch_one(conn, _SQL["get"], {"key": key}, InstanceRow)
+
+    async def list(
+        self,
+        *,
+        state: str | None = None,
+        external_id: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page[InstanceRow]:
+        """Return up to `limit` (1 to 1,000) instances, oldest first; raise `InvalidCursor`."""
+        limit = max(1, min(limit, PAGE_LIMIT))
+        after_at, after_key = _read_cursor(cursor) if cursor is not None else (None, None)
+        params = {
+            "state": state,
+            "external_id": external_id,
+            "after_at": after_at,
+            "after_key": after_key,
+            "limit": limit,
+        }
+        async with self._pool.connection() as conn:
+            rows = await fetch_all(conn, _SQL["page"], params, InstanceRow)
+        items = tuple(rows[:limit])
+        return Page(items, _cursor(items[-1]) if len(rows) > limit else None)
+
+    async def wanted(self) -> tuple[InstanceRow, ...]:
+        """Return every instance; `desired` tells which of them should run."""
+        async with self._pool.connection() as conn:
+            return tuple(await fetch_all(conn, _SQL["wanted"], {}, InstanceRow))
+
+    async def set_desired(self, key: InstanceKey, desired: str) -> None:
+        """Store what should run (running, paused); raise `InstanceNotFound`."""
+        async with self._pool.connection() as conn:
+            if await run(conn, _SQL["set_desired"], {"key": key, "desired": desired}) == 0:
+                raise InstanceNotFound(instance=key)
+
+    async def claim(self, key: InstanceKey, node: NodeId) -> Epoch:
+        """Make `node` the owner and return its epoch; raise `InstanceNotFound`."""
+        async with self._pool.connection() as conn:
+            row = await (await conn.execute(_SQL["claim"], {"key": key, "node": node})).fetchone()
+        if row is None:
+            raise InstanceNotFound(instance=key)
+        return Epoch(row[0])
+
+    async def set_state(
+        self,
+        key: InstanceKey,
+        owner: NodeId,
+        epoch: Epoch,
+        *,
+        state: str,
+        reason: str | None = None,
+        needs: str = "none",
+        next_retry_at: datetime | None = None,
+    ) -> None:
+        """Store the session's state; `since` moves when the state is another one. Raise `StaleOwner`."""
+        values = {"state": state, "reason": reason, "needs": needs, "next_retry_at": next_retry_at}
+        await self._write("set_state", key, owner, epoch, values)
+
+    async def set_identity(
+        self,
+        key: InstanceKey,
+        owner: NodeId,
+        epoch: Epoch,
+        *,
+        jid: str,
+        lid: str | None = None,
+        push_name: str | None = None,
+    ) -> None:
+        """Store who the instance is paired as; None leaves what is known of that device. Raise `StaleOwner`.
+
+        Raises `DeviceTaken` when another instance has this jid.
+        """
+        try:
+            await self._write("set_identity", key, owner, epoch, {"jid": jid, "lid": lid, "push_name": push_name})
+        except psycopg.errors.UniqueViolation as exc:
+            raise DeviceTaken(instance=key) from exc
+
+    async def set_push_name(self, key: InstanceKey, owner: NodeId, epoch: Epoch, push_name: str) -> None:
+        """Store the name that the user shows to others; raise `StaleOwner`."""
+        await self._write("set_push_name", key, owner, epoch, {"push_name": push_name})
+
+    async def clear_identity(self, key: InstanceKey, owner: NodeId, epoch: Epoch) -> None:
+        """Store that the instance is not paired any more; raise `StaleOwner`."""
+        await self._write("clear_identity", key, owner, epoch, {})
+
+    async def delete(self, key: InstanceKey) -> bool:
+        """Delete it with its commands and endpoints, but not its events; return whether there was one."""
+        async with self._pool.connection() as conn:
+            return await run(conn, _SQL["delete"], {"key": key}) > 0
+
+    async def device_exists(self, jid: str) -> bool:
+        """Tell whether whatsmeow has the keys of this device, so that it can log in without a QR code."""
+        async with self._pool.connection() as conn:
+            ready = await (await conn.execute(_SQL["device_tables_ready"])).fetchone()
+            if ready is None or not ready[0]:
+                return False
+            found = await (await conn.execute(_SQL["device_exists"], {"jid": jid})).fetchone()
+            return found is not None and bool(found[0])
+
+    async def forget_session(self, jid: str) -> int:
+        """Delete everything that whatsmeow keeps for this device of ours; return how many rows were named for that.
+
+        The tables are read from the catalogue, for each release of whatsmeow brings new ones; not all of them hang on
+        the device by a foreign key.
+        """
+        deleted = 0
+        async with self._pool.transaction() as conn:
+            for table, our_jid, any_jid in await (await conn.execute(_SQL["device_columns"])).fetchall():
+                query = sql.SQL("delete from {} where {} = %s").format(
+                    sql.Identifier("whatsapp", table), sql.Identifier(our_jid or any_jid)
+                )
+                deleted += (await conn.execute(query, (jid,))).rowcount
+        return deleted
+
+    async def _write(
+        self, query: str, key: InstanceKey, owner: NodeId, epoch: Epoch, values: Mapping[str, object]
+    ) -> None:
+        params = {"key": key, "owner": owner, "epoch": epoch, **values}
+        async with self._pool.connection() as conn:
+            if await run(conn, _SQL[query], params) == 0:
+                raise StaleOwner(instance=key, epoch=epoch)
+
+
+def _cursor(row: InstanceRow) -> str:
+    return base64.urlsafe_b64encode(f"{row.created_at.isoformat()} {row.key}".encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, str]:
+    try:
+        at, _, key = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
+        return datetime.fromisoformat(at), key
+    except (ValueError, binascii.Error) as exc:
+        raise InvalidCursor from exc

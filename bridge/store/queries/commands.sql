@@ -1,0 +1,61 @@
+-- name: insert
+-- A new command, or the earlier one with the same idempotency key; no row when that one is committed at this moment.
+with inserted as (
+    insert into bridge.command (id, instance_key, kind, body, state, idempotency_key, request_hash, owner, epoch)
+    values (
+        %(id)s, %(instance_key)s, %(kind)s, %(body)s, %(state)s, %(idempotency_key)s, %(request_hash)s, %(owner)s, %(epoch)s
+    )
+    on conflict (instance_key, idempotency_key) where idempotency_key is not null do nothing
+    returning
+        id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
+        created_at, finished_at
+)
+select true as inserted, inserted.* from inserted
+union all
+select false as inserted,
+       id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
+       created_at, finished_at
+from bridge.command
+where instance_key = %(instance_key)s
+  and idempotency_key = %(idempotency_key)s
+  and not exists (select from inserted)
+
+-- name: get
+-- One command.
+select id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
+       created_at, finished_at
+from bridge.command
+where id = %(id)s
+
+-- name: start
+-- The engine is about to have it: after a crash its outcome is unknown.
+update bridge.command
+set state = 'running', owner = %(owner)s, epoch = %(epoch)s
+where id = %(id)s and state = 'queued'
+
+-- name: finish
+-- Its outcome, once; an unknown outcome may still become a known one.
+update bridge.command
+set state = %(state)s, message_id = %(message_id)s, result = %(result)s, finished_at = now()
+where id = %(id)s and (state in ('queued', 'running') or (state = 'unknown' and %(state)s <> 'unknown'))
+returning
+    id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
+    created_at, finished_at
+
+-- name: recover
+-- What an earlier owner began becomes unknown; what it did not begin is returned as it is.
+with lost as (
+    update bridge.command
+    set state = 'unknown', finished_at = now()
+    where instance_key = %(instance_key)s and state = 'running'
+    returning
+        id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
+        created_at, finished_at
+)
+select * from lost
+union all
+select id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
+       created_at, finished_at
+from bridge.command
+where instance_key = %(instance_key)s and state = 'queued'
+order by created_at, id

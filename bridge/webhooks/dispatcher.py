@@ -1,0 +1,316 @@
+"""Delivers: claims lanes, lets each be worked on by a task of its own, records how the attempts ended.
+
+One task, the pump, talks to the store: in one go it records what ended since and claims what is due. It sleeps until
+something was committed, something ended, or a second is over. The lanes' tasks only post; retries are rows, not sleeps.
+"""
+
+import heapq
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import inf
+from typing import Protocol
+
+import structlog
+import trio
+
+from bridge.domain.ids import EndpointId, NodeId
+from bridge.domain.lanes import Answer, Case, Decision, Fate, decide
+from bridge.store.deliveries import Attempted, ClaimedLane, Deliveries, Pending, Released
+from bridge.store.endpoints import Endpoints
+from bridge.store.errors import StoreUnavailable
+from bridge.webhooks.breaker import Breaker
+from bridge.webhooks.guard import Guard
+from bridge.webhooks.post import Poster
+
+log = structlog.get_logger()
+
+POLL_S = 1.0
+"""How long something that nobody told us of may stay unseen."""
+GATHER_S = 0.02
+"""How long the record of an attempt may wait for company while nothing depends on it."""
+OUTAGE_S = 0.5
+LEASE_S = 90.0
+LEASE_MARGIN_S = 10.0
+"""What must be left of a lease beyond an attempt's own timeout."""
+TIDY_S = 10.0
+CLEANUP_S = 1.5
+
+
+class DeliveryStore(Protocol):
+    """The part of the store that delivery needs."""
+
+    @property
+    def deliveries(self) -> Deliveries: ...
+    @property
+    def endpoints(self) -> Endpoints: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may be on its way at once."""
+
+    per_endpoint: int = 16
+    """Lanes of one endpoint, and so its connections."""
+    lanes: int = 256
+    """Of all endpoints; above it, each endpoint that has none on its way may still have one."""
+    per_lane: int = 16
+    """Deliveries of a lane that are claimed in one go."""
+    drain_s: float = 2.5
+    """At a stop, how long attempts may take that have begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What the dispatcher did since it started, and what it does now."""
+
+    delivered: int
+    failed: int
+    parked: int
+    dead: int
+    in_flight: int
+    held: tuple[EndpointId, ...]
+    """Endpoints that are only probed now."""
+
+
+class Dispatcher:
+    """A supervised child; may be run again after it ended."""
+
+    def __init__(
+        self,
+        store: DeliveryStore,
+        *,
+        node: NodeId,
+        allow_private: Iterable[str] = (),
+        limits: Limits | None = None,
+        alone: bool = True,
+        poster: Poster | None = None,
+        jitter: Callable[[], float] = lambda: random.uniform(-1, 1),  # noqa: S311 -- spreads load, hides nothing
+    ) -> None:
+        """`alone` says that no other node delivers from this database."""
+        self._store = store
+        self._node = node
+        self._alone = alone
+        self._limits = limits or Limits()
+        self._poster = poster or Poster(Guard(allow_private))
+        self._jitter = jitter
+        self._breakers: dict[EndpointId, Breaker] = {}
+        self._attempted: list[Attempted] = []
+        self._released: list[Released] = []
+        self._paused: set[EndpointId] = set()
+        self._hastened: dict[EndpointId, frozenset[str] | None] = {}
+        self._due: list[float] = []
+        self._in_flight = 0
+        self._wakes = 0
+        self._signal = trio.Event()
+        self._nap = trio.CancelScope()
+        self._outage = False
+        self._stopping = False
+        self._counts = dict.fromkeys(Fate, 0)
+
+    def wake(self) -> None:
+        """Say that there may be something to deliver: after a commit, or on a hint from another node."""
+        self._wakes += 1
+        self._signal.set()
+
+    @property
+    def stats(self) -> Stats:
+        counts = self._counts
+        held = tuple(id for id, breaker in self._breakers.items() if breaker.probe_at is not None)
+        return Stats(
+            delivered=counts[Fate.DELIVERED],
+            failed=counts[Fate.RETRY],
+            parked=counts[Fate.PARKED],
+            dead=counts[Fate.DEAD],
+            in_flight=self._in_flight,
+            held=held,
+        )
+
+    async def run(self, *, stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Deliver until `stop`; then let attempts end that have begun, record them, and end.
+
+        Raises `StoreUnavailable` when PostgreSQL does not answer at the start; later it waits for it.
+        """
+        self._attempted, self._released, self._in_flight, self._stopping = [], [], 0, False
+        self._breakers.clear()
+        await self._store.deliveries.release(self._node, alone=self._alone)
+        try:
+            async with trio.open_nursery() as lanes, trio.open_nursery() as helpers:
+                helpers.start_soon(self._tidy)
+                helpers.start_soon(self._stop_on, stop, lanes.cancel_scope)
+                task_status.started()
+                while not self._stopping or self._in_flight:
+                    await self._wait()
+                    await self._pump(lanes)
+                helpers.cancel_scope.cancel()
+        finally:
+            with trio.move_on_after(CLEANUP_S, shield=True):
+                await self._poster.tidy(everything=True)
+                await self._record_the_rest()
+
+    async def _stop_on(self, stop: trio.Event, lanes: trio.CancelScope) -> None:
+        await stop.wait()
+        self._stopping = True
+        self._signal.set()
+        await trio.sleep(self._limits.drain_s)
+        lanes.cancel()
+
+    async def _tidy(self) -> None:
+        while True:
+            await trio.sleep(TIDY_S)
+            await self._poster.tidy()
+
+    async def _wait(self) -> None:
+        now = trio.current_time()
+        while self._due and self._due[0] <= now:
+            heapq.heappop(self._due)
+        if self._outage:
+            await trio.sleep(OUTAGE_S)
+            return
+        with trio.move_on_at(min(now + POLL_S, self._due[0] if self._due else inf)) as self._nap:
+            if self._attempted:
+                self._nap.deadline = min(self._nap.deadline, now + GATHER_S)
+            await self._signal.wait()
+        self._signal = trio.Event()
+
+    async def _pump(self, nursery: trio.Nursery) -> None:
+        """Record what ended, claim what is due, start its tasks."""
+        attempted, released = self._attempted, self._released
+        self._attempted, self._released = [], []
+        claimed_at = trio.current_time()
+        try:
+            if self._stopping or self._hastened or self._paused:
+                await self._store.deliveries.settle(self._node, attempted, released)
+                await self._mend()
+                attempted, released = [], []
+            lanes = () if self._stopping else await self._settle_and_claim(attempted, released, claimed_at)
+        except StoreUnavailable as error:
+            # To record it twice changes nothing; to claim before it is recorded would attempt again what has arrived.
+            self._restore(attempted, released)
+            log.warning("webhook.store_unavailable", error=str(error))
+            self._outage = True
+            return
+        except BaseException:
+            self._restore(attempted, released)
+            raise
+        self._outage = False
+        for lane in lanes:
+            breaker = self._breaker(lane.destination.id)
+            breaker.busy += 1
+            self._in_flight += 1
+            nursery.start_soon(self._run_lane, lane, breaker, claimed_at + LEASE_S)
+
+    def _restore(self, attempted: list[Attempted], released: list[Released]) -> None:
+        self._attempted, self._released = attempted + self._attempted, released + self._released
+
+    async def _settle_and_claim(
+        self, attempted: list[Attempted], released: list[Released], now: float
+    ) -> tuple[ClaimedLane, ...]:
+        return await self._store.deliveries.settle_and_claim(
+            self._node,
+            attempted,
+            released,
+            free=self._free(None, now),
+            busy={id: self._free(breaker, now) for id, breaker in self._breakers.items()},
+            per_lane=self._limits.per_lane,
+            lease_s=LEASE_S,
+        )
+
+    async def _mend(self) -> None:
+        """Pause endpoints that said that they are gone; make the lanes of those due that are well again."""
+        while self._paused:
+            id = next(iter(self._paused))
+            await self._store.endpoints.set_state(id, "paused", "the receiver answered 410 Gone")
+            self._paused.discard(id)
+        while self._hastened:
+            id, keys = next(iter(self._hastened.items()))
+            await self._store.deliveries.hasten(id, None if keys is None else sorted(keys))
+            del self._hastened[id]
+
+    def _free(self, breaker: Breaker | None, now: float) -> int:
+        """Return how many lanes an endpoint may be given; `None` is one that has none yet."""
+        wanted, busy = (self._limits.per_endpoint, 0) if breaker is None else (breaker.free(now), breaker.busy)
+        return min(wanted, max(self._limits.lanes - self._in_flight, 1 if busy == 0 else 0))
+
+    def _breaker(self, id: EndpointId) -> Breaker:
+        if (breaker := self._breakers.get(id)) is None:
+            breaker = self._breakers[id] = Breaker(self._limits.per_endpoint)
+        return breaker
+
+    async def _run_lane(self, lane: ClaimedLane, breaker: Breaker, lease_until: float) -> None:
+        """Post a lane's deliveries one after the other, until one is to be tried again or the lease runs out."""
+        to, wakes, wait_s = lane.destination, self._wakes, 0.0
+        try:
+            for pending in lane.deliveries:
+                if self._stopping or trio.current_time() + to.timeout_s + LEASE_MARGIN_S > lease_until:
+                    break
+                answer = await self._post(lane, pending)
+                decision = self._judge(lane, pending, breaker, answer)
+                self._attempted.append(
+                    Attempted(
+                        to.id, lane.key, pending.event_id, decision.fate, answer.status, answer.error, decision.wait_s
+                    )
+                )
+                self._recorded(soon=False)
+                if decision.fate is Fate.RETRY:
+                    wait_s = decision.wait_s or 0.0
+                    break
+        finally:
+            breaker.busy -= 1
+            self._in_flight -= 1
+            self._released.append(Released(to.id, lane.key, wait_s))
+            if wait_s:
+                heapq.heappush(self._due, trio.current_time() + wait_s)
+            # What was committed meanwhile may be waiting for this lane; else there is time for company.
+            self._recorded(soon=self._stopping or wakes != self._wakes or len(lane.deliveries) > 1)
+
+    async def _post(self, lane: ClaimedLane, pending: Pending) -> Answer:
+        try:
+            return await self._poster.post(lane.destination, pending)
+        except Exception as error:  # a fault of ours must not end the deliveries of all others
+            log.exception("webhook.attempt_crashed", endpoint=lane.destination.id, event_id=pending.event_id)
+            return Answer(None, f"internal: {type(error).__name__}")
+
+    def _judge(self, lane: ClaimedLane, pending: Pending, breaker: Breaker, answer: Answer) -> Decision:
+        """Decide, and let the endpoint's breaker know."""
+        to, now, wall = lane.destination, trio.current_time(), time.time()
+        failing_since = wall if pending.first_failed_at is None else pending.first_failed_at
+        case = Case(
+            attempts=pending.attempts + 1,
+            age_s=wall - pending.created_at,
+            max_age_s=to.max_age_s,
+            endpoint_well=breaker.succeeded_at is not None and breaker.succeeded_at > failing_since,
+        )
+        decision = decide(answer, case, jitter=self._jitter())
+        self._counts[decision.fate] += 1
+        if answer.ok:
+            waiting = breaker.succeeded(lane.key, wall)
+            if waiting is None or waiting:
+                self._hastened[to.id] = waiting
+                self._signal.set()
+            return decision
+        if breaker.failed(lane.key, answer, now, jitter=self._jitter()):
+            log.warning("webhook.endpoint_held", endpoint=to.id, status=answer.status, error=answer.error)
+        if breaker.probe_at is not None:
+            heapq.heappush(self._due, breaker.probe_at)
+        if decision.pause_endpoint:
+            self._paused.add(to.id)
+            log.warning("webhook.endpoint_paused", endpoint=to.id, status=answer.status)
+        if decision.fate is not Fate.RETRY:
+            log.warning("webhook.delivery_given_up", endpoint=to.id, event_id=pending.event_id, fate=decision.fate)
+        return decision
+
+    def _recorded(self, *, soon: bool) -> None:
+        if soon:
+            self._signal.set()
+        else:
+            self._nap.deadline = min(self._nap.deadline, trio.current_time() + GATHER_S)
+
+    async def _record_the_rest(self) -> None:
+        attempted, released = self._attempted, self._released
+        self._attempted, self._released = [], []
+        try:
+            await self._store.deliveries.settle(self._node, attempted, released)
+        except Exception:  # the end of a crash: what is lost here is delivered again
+            log.exception("webhook.record_lost", attempts=len(attempted))

@@ -1,0 +1,65 @@
+"""Puts the parts of the receiver together and runs them until something asks it to stop."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
+import structlog
+import trio
+
+from receiver import parent
+from receiver.app import App
+from receiver.config import Config
+from receiver.server import Server
+from receiver.store import Store
+
+log = structlog.get_logger()
+
+_GRACE_S = 4.0
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - how to reach them, not a bind
+
+
+async def run(config: Config, *, on_ready: Callable[[str], None], parent_pipe: bool) -> None:
+    """Serve until SIGTERM, SIGINT or (with `parent_pipe`) the parent's end, then drain and return within 5 s.
+
+    `on_ready` gets the URL once webhooks can be stored. A database that is not there yet is waited for: until then
+    /livez answers 200, /readyz and webhooks 503. Raises `OSError` when the port cannot be taken.
+    """
+    stop = trio.Event()
+    store = Store(config.database_url)
+    server = Server(App(store, config.secrets, config.paths, stop.is_set))
+    listeners = await trio.open_tcp_listeners(config.port, host=config.host)
+    with trio.open_signal_receiver(*parent.STOP_SIGNALS) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_on_signal, signals, stop)
+            if parent_pipe:
+                parent.ask_for_death_signal()
+                nursery.start_soon(_stop_on_end_of_stdin, stop)
+            nursery.start_soon(store.run)
+            nursery.start_soon(_announce, store, partial(on_ready, _url(listeners[0])))
+            await server.run(listeners, stop, grace_s=_GRACE_S)
+            nursery.cancel_scope.cancel()
+    log.info("receiver.stopped")
+
+
+async def _announce(store: Store, on_ready: Callable[[], None]) -> None:
+    await store.connected()
+    on_ready()
+
+
+async def _stop_on_signal(signals: AsyncIterator[int], stop: trio.Event) -> None:
+    reason = await parent.stop_signal(signals, os.getppid())
+    log.info("receiver.stopping", reason=reason)
+    stop.set()
+
+
+async def _stop_on_end_of_stdin(stop: trio.Event) -> None:
+    await parent.end_of_stdin()
+    log.info("receiver.stopping", reason="end of stdin")
+    stop.set()
+
+
+def _url(listener: trio.SocketListener) -> str:
+    host, port = listener.socket.getsockname()[:2]
+    host = _WILDCARDS.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,311 @@
+"""A running API for tests: the real application and server on a socket, over an instance directory in memory."""
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import httpx2
+import trio
+
+from bridge.api.app import create_app
+from bridge.api.context import ApiContext, Limits
+from bridge.api.hypercorn_fixes import App, Timing
+from bridge.api.server import Bound, HttpServer
+from bridge.domain.ids import CommandId, EndpointId, Epoch, InstanceKey, KeyId, MessageId, NodeId
+from bridge.errors import BridgeError
+from bridge.ids import new_instance_key
+from bridge.instances.errors import AlreadyConnected
+from bridge.store.errors import InstanceNotFound
+from bridge.store.rows import InstanceRow, KeyRow, Page
+from supervisor import Snapshot
+from supervisor.snapshot import Kind
+from supervisor.snapshot import State as NodeState
+
+API_KEY = "wab_test_key_of_an_administrator"
+DEADLINE_S = 10.0
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    status: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class QrCode:
+    code: str
+    attempt: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    status: str
+    message_id: MessageId | None
+    to: str
+    at: datetime
+    command_id: CommandId
+
+
+@dataclass
+class MemoryStore:
+    """Keys, instances and endpoints; `broken` makes every call fail with it. Is its own three repositories."""
+
+    rows: dict[InstanceKey, InstanceRow] = field(default_factory=dict)
+    key_rows: dict[bytes, KeyRow] = field(default_factory=dict)
+    webhooks: dict[EndpointId, tuple[InstanceKey | None, str, tuple[str, ...], bytes]] = field(default_factory=dict)
+    broken: BridgeError | None = None
+    key_lookups: int = 0
+
+    @property
+    def keys(self) -> "MemoryStore":
+        return self
+
+    @property
+    def instances(self) -> "MemoryStore":
+        return self
+
+    @property
+    def endpoints(self) -> "MemoryStore":
+        return self
+
+    def add_key(self, key: str, role: str = "admin", expires_at: datetime | None = None) -> None:
+        row = KeyRow(KeyId(f"key_{len(self.key_rows)}"), "test", role, now(), expires_at)
+        self.key_rows[hashlib.sha256(key.encode()).digest()] = row
+
+    async def find(self, key_hash: bytes) -> KeyRow | None:
+        await self._touch()
+        self.key_lookups += 1
+        return self.key_rows.get(key_hash)
+
+    async def get(self, key: InstanceKey) -> InstanceRow | None:
+        await self._touch()
+        return self.rows.get(key)
+
+    async def list(
+        self, *, state: str | None, external_id: str | None, limit: int, cursor: str | None
+    ) -> Page[InstanceRow]:
+        await self._touch()
+        rows = sorted(self.rows.values(), key=lambda row: row.key)
+        rows = [row for row in rows if state in {None, row.state} and external_id in {None, row.external_id}]
+        rows = [row for row in rows if cursor is None or row.key > cursor]
+        return Page(tuple(rows[:limit]), rows[limit - 1].key if len(rows) > limit else None)
+
+    async def upsert(
+        self, id: EndpointId, instance_key: InstanceKey | None, url: str, events: Sequence[str], secret: bytes
+    ) -> None:
+        await self._touch()
+        self.webhooks[id] = (instance_key, url, tuple(events), secret)
+
+    async def _touch(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.broken is not None:
+            raise self.broken
+
+
+@dataclass
+class MemoryDirectory:
+    """Instances without a WhatsApp: remembers what it was told, and waits where a test wants it to."""
+
+    store: MemoryStore
+    qr_code: QrCode | None = None
+    failure: BaseException | None = None
+    sent: list[tuple[InstanceKey, str, str, str | None, str | None, bytes, str]] = field(default_factory=list)
+    outcome: str = "sent"
+    hold: trio.Event | None = None
+    """While set and not fired, calls wait for it after they began."""
+    begun: trio.Event = field(default_factory=trio.Event)
+    finished: trio.Event = field(default_factory=trio.Event)
+
+    async def create(
+        self,
+        name: str | None,
+        external_id: str | None,
+        metadata: Mapping[str, object],
+        *,
+        key: InstanceKey | None = None,
+    ) -> InstanceRow:
+        await self._work()
+        row = instance_row(key or new_instance_key(), name=name, external_id=external_id, metadata=dict(metadata))
+        self.store.rows[row.key] = row
+        return row
+
+    async def connect(self, key: InstanceKey, wait_s: float) -> Connecting:
+        await self._work()
+        row = self._find(key)
+        if row.jid is not None:
+            self.store.rows[key] = replace(row, state="online")
+            return Connecting("already_logged_in", "online")
+        self.store.rows[key] = replace(row, state="awaiting_pairing", needs="scan_qr")
+        self.qr_code = QrCode("2@code," + "x" * 200, 1, now() + timedelta(seconds=60))
+        return Connecting("qr_generated", "awaiting_pairing")
+
+    async def qr(self, key: InstanceKey, wait_s: float) -> QrCode | None:
+        await self._work()
+        if self._find(key).jid is not None:
+            raise AlreadyConnected
+        if self.qr_code is None:
+            await trio.sleep(wait_s)
+        return self.qr_code
+
+    async def disconnect(self, key: InstanceKey) -> InstanceRow:
+        await self._work()
+        row = self.store.rows[key] = replace(self._find(key), state="paused", desired="paused")
+        return row
+
+    async def restart(self, key: InstanceKey) -> InstanceRow:
+        await self._work()
+        row = self.store.rows[key] = replace(self._find(key), state="connecting")
+        return row
+
+    async def delete(self, key: InstanceKey) -> None:
+        await self._work()
+        del self.store.rows[self._find(key).key]
+
+    async def send_text(
+        self,
+        key: InstanceKey,
+        to: str,
+        text: str,
+        *,
+        reply_to: str | None,
+        idempotency_key: str | None,
+        request_hash: bytes,
+        mode: str,
+    ) -> Ref:
+        self._find(key)
+        await self._work()
+        self.sent.append((key, to, text, reply_to, idempotency_key, request_hash, mode))
+        number = f"{len(self.sent):02}"
+        status = "queued" if mode == "queue" else self.outcome
+        return Ref(status, MessageId(f"3EB0{number}"), to, now(), CommandId(f"cmd_{number}"))
+
+    def _find(self, key: InstanceKey) -> InstanceRow:
+        row = self.store.rows.get(key)
+        if row is None:
+            raise InstanceNotFound(instance=key)
+        return row
+
+    async def _work(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.begun.set()
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.failure is not None:
+            raise self.failure
+        self.finished.set()
+
+
+@dataclass
+class Probes:
+    alive: bool = True
+    is_started: bool = True
+    is_ready: bool = True
+
+    def live(self) -> bool:
+        return self.alive
+
+    def started(self) -> bool:
+        return self.is_started
+
+    def ready(self) -> tuple[bool, Mapping[str, object]]:
+        return self.is_ready, {"store": self.is_ready, "draining": not self.is_ready}
+
+    def tree(self) -> Snapshot:
+        name = f"instance {'a' * 32}"
+        child = Snapshot(
+            name, Kind.WORKER, NodeState.PARKED, restarts=8, last_error="EngineDown: secret", detail={"state": "failed"}
+        )
+        return Snapshot("root", Kind.SUPERVISOR, NodeState.RUNNING, since_s=1.5, children=(child,))
+
+
+def instance_row(key: InstanceKey, **fields: object) -> InstanceRow:
+    row = InstanceRow(
+        key=key,
+        name=None,
+        external_id=None,
+        metadata={},
+        desired="paused",
+        state="created",
+        reason=None,
+        since=now(),
+        next_retry_at=None,
+        needs="none",
+        jid=None,
+        lid=None,
+        push_name=None,
+        last_seq=0,
+        last_event_at=None,
+        owner=None,
+        epoch=Epoch(0),
+        created_at=now(),
+    )
+    return replace(row, **fields)  # type: ignore[arg-type]
+
+
+@dataclass
+class Api:
+    """A running API and a client that has its key."""
+
+    store: MemoryStore
+    directory: MemoryDirectory
+    probes: Probes
+    server: HttpServer
+    bound: Bound
+    stop: trio.Event
+    client: httpx2.AsyncClient
+
+    def add(self, **fields: object) -> InstanceKey:
+        """Put an instance into the store as it might be found there."""
+        row = instance_row(new_instance_key(), **fields)
+        self.store.rows[row.key] = row
+        return row.key
+
+    async def raw(self, *parts: bytes) -> bytes:
+        """Send bytes on a connection of its own and return all that comes back until it is closed."""
+        with trio.fail_after(DEADLINE_S):
+            stream = await trio.open_tcp_stream("127.0.0.1", self.bound.port)
+            async with stream:
+                for part in parts:
+                    await stream.send_all(part)
+                return b"".join([chunk async for chunk in stream])
+
+
+@asynccontextmanager
+async def serving(app: App, **options: object) -> AsyncIterator[tuple[HttpServer, Bound, trio.Event]]:
+    """Serve any ASGI application; at the end it must stop by itself within a deadline."""
+    server = HttpServer(app, host="127.0.0.1", port=0, **options)  # type: ignore[arg-type]
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        bound = await nursery.start(partial(server.run, stop=stop))
+        try:
+            yield server, bound, stop
+        finally:
+            stop.set()
+            nursery.cancel_scope.deadline = trio.current_time() + DEADLINE_S
+
+
+@asynccontextmanager
+async def running_api(
+    *, auth_on: bool = True, limits: Limits | None = None, timing: Timing | None = None, drain_s: float = 1
+) -> AsyncIterator[Api]:
+    """Run the API on a free port; the client sends the key of an administrator."""
+    store = MemoryStore()
+    store.add_key(API_KEY)
+    directory = MemoryDirectory(store)
+    probes = Probes()
+    context = ApiContext(store, directory, probes, NodeId("node_test"), auth_on=auth_on, limits=limits or Limits())
+    async with (
+        serving(create_app(context), timing=timing, drain_s=drain_s) as (server, bound, stop),
+        httpx2.AsyncClient(
+            base_url=bound.url, headers={"X-Api-Key": API_KEY}, trust_env=False, timeout=DEADLINE_S
+        ) as client,
+    ):
+        yield Api(store, directory, probes, server, bound, stop, client)

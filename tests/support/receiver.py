@@ -1,0 +1,134 @@
+"""A receiver for tests: the real store, application and server on a socket, and webhooks signed by another library."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+import httpx2
+import trio
+from standardwebhooks import Webhook
+
+from receiver.app import App
+from receiver.server import Limits, Server
+from receiver.store import Store
+from receiver.verify import parse_secret
+
+SECRET = "whsec_" + base64.b64encode(b"a secret of the tests, 32 bytes!").decode()
+DEADLINE_S = 10.0
+
+
+def body_of(number: int, *, chat: str = "491701@s.whatsapp.net", instance: str = "a" * 32) -> str:
+    """Return an envelope like the bridge's, with the spaces of no particular library."""
+    event = {"id": f"evt_{number}", "type": "message.received", "instance": instance, "seq": number}
+    return json.dumps(
+        event | {"data": {"text": "grüß dich  \U0001f44b", "chat": {"id": chat, "kind": "direct"}}}, indent=1
+    )
+
+
+def signed(
+    webhook_id: str, body: str, *, secret: str = SECRET, at: datetime | None = None, attempt: int = 1
+) -> dict[str, str]:
+    """Return the headers of a webhook, signed by the reference library."""
+    at = at or datetime.now(UTC)
+    return {
+        "content-type": "application/json",
+        "webhook-id": webhook_id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": Webhook(secret).sign(webhook_id, at, body),
+        "x-webhook-attempt": str(attempt),
+    }
+
+
+@dataclass(slots=True)
+class Running:
+    """A receiver that serves."""
+
+    url: str
+    store: Store
+    stop: trio.Event
+    client: httpx2.AsyncClient
+
+    async def post(
+        self, number: int, *, body: str | None = None, headers: Mapping[str, str] | None = None, path: str = "/webhook"
+    ) -> httpx2.Response:
+        """Send webhook `evt_<number>`; what is not given is made up and signed."""
+        text = body_of(number) if body is None else body
+        sent = signed(f"evt_{number}", text) if headers is None else headers
+        return await self.client.post(path, content=text.encode(), headers=dict(sent))
+
+    async def events(self, **query: str | int) -> list[dict[str, object]]:
+        """Return what GET /events shows."""
+        answer = await self.client.get("/events", params=query)
+        assert answer.status_code == 200, answer.text
+        found = answer.json()["events"]
+        assert isinstance(found, list)
+        return found
+
+    async def until_ready(self) -> None:
+        """Wait until /readyz answers 200."""
+        with trio.fail_after(DEADLINE_S):
+            while (await self.client.get("/readyz")).status_code != 200:
+                await trio.sleep(0.02)
+
+
+@asynccontextmanager
+async def serving(
+    database_url: str, *, limits: Limits | None = None, deadline_s: float = 4.0
+) -> AsyncIterator[Running]:
+    """Run a receiver on a free port; it is there at once, its database maybe later."""
+    stop, store = trio.Event(), Store(database_url, deadline_s=deadline_s)
+    app = App(store, [parse_secret(SECRET)], ("/", "/webhook"), stop.is_set)
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+    server = Server(app, limits or Limits())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.run)
+        nursery.start_soon(partial(server.run, listeners, stop, grace_s=4))
+        pool = httpx2.Limits(max_connections=100)
+        async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=DEADLINE_S, limits=pool) as client:
+            yield Running(url, store, stop, client)
+        nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def process(*arguments: str, env: Mapping[str, str] | None = None, ready: bool = True) -> Iterator["Process"]:
+    """Run the command `receiver` until the end of the block; it ends with us, by the end of its stdin."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "receiver", "--json", "--parent-pipe", "--port", "0", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(env or {})},
+    )
+    try:
+        yield Process.started(running) if ready else Process(running, {})
+    finally:
+        running.kill()
+        running.communicate()
+
+
+@dataclass(slots=True)
+class Process:
+    """The command `receiver`, and the line that it printed when it was ready."""
+
+    popen: subprocess.Popen[str]
+    ready: Mapping[str, object]
+
+    @classmethod
+    def started(cls, popen: subprocess.Popen[str]) -> "Process":
+        assert popen.stdout is not None
+        line = popen.stdout.readline()
+        assert line, popen.communicate()[1]
+        return cls(popen, json.loads(line))
+
+    @property
+    def url(self) -> str:
+        return str(self.ready["url"])

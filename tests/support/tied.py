@@ -1,0 +1,13 @@
+"""Becomes another program that gets SIGTERM when its parent is gone: a killed test run leaves no `bridge up` behind."""
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+if __name__ == "__main__":
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    os.execv(sys.argv[1], sys.argv[1:])

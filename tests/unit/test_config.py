@@ -1,0 +1,57 @@
+"""Settings: read from the environment, refused with a sentence that says what to change."""
+
+from pathlib import Path
+
+import pytest
+
+from bridge.config import BadSetting, Settings, from_environment
+
+
+def test_nothing_set_gives_the_defaults() -> None:
+    assert from_environment({}) == Settings()
+
+
+def test_each_kind_of_value_is_read() -> None:
+    settings = from_environment(
+        {
+            "BRIDGE_PORT": "0",
+            "BRIDGE_AUTH": "off",
+            "BRIDGE_DATA_DIR": "/var/lib/bridge",
+            "BRIDGE_SEND_TIMEOUT_S": "7.5",
+            "BRIDGE_WEBHOOK_ALLOW": "127.0.0.1:5555, 10.0.0.0/8",
+        }
+    )
+    assert (settings.port, settings.auth, settings.data_dir) == (0, False, Path("/var/lib/bridge"))
+    assert (settings.send_timeout_s, settings.webhook_allow) == (7.5, ("127.0.0.1:5555", "10.0.0.0/8"))
+
+
+def test_the_command_line_wins_unless_it_says_nothing() -> None:
+    assert from_environment({"BRIDGE_PORT": "1", "BRIDGE_HOST": "::1"}, port=2, host=None).port == 2
+    assert from_environment({"BRIDGE_HOST": "::1"}, host=None).host == "::1"
+
+
+def test_a_secret_may_be_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "key"
+    secret.write_text("0123456789abcdef\n")
+    assert from_environment({"BRIDGE_API_KEY_FILE": str(secret)}).api_key == "0123456789abcdef"
+    with pytest.raises(BadSetting, match="BRIDGE_API_KEY_FILE can't be read"):
+        from_environment({"BRIDGE_API_KEY_FILE": str(tmp_path / "missing")})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("PORT", "http", "BRIDGE_PORT must be a whole number"),
+        ("PORT", "70000", "BRIDGE_PORT must be a number from 0 to 65535"),
+        ("AUTH", "maybe", "BRIDGE_AUTH must be on or off"),
+        ("SESSIONS_PER_HOST", "0", "BRIDGE_SESSIONS_PER_HOST must be a number from 1 to 200"),
+        ("ENGINE_IDLE_S", "0.1", "BRIDGE_ENGINE_IDLE_S must be seconds from 1 to 3600"),
+        ("SEND_TIMEOUT_S", "never", "BRIDGE_SEND_TIMEOUT_S must be a number"),
+        ("LOG_LEVEL", "loud", "BRIDGE_LOG_LEVEL must be debug, info, warning or error"),
+        ("LOG_FORMAT", "xml", "BRIDGE_LOG_FORMAT must be auto, json or console"),
+        ("API_KEY", "short", "BRIDGE_API_KEY must be at least 16 characters"),
+    ],
+)
+def test_a_bad_value_is_refused_with_what_to_change(name: str, value: str, sentence: str) -> None:
+    with pytest.raises(BadSetting, match=sentence):
+        from_environment({f"BRIDGE_{name}": value})

@@ -1,0 +1,51 @@
+"""Where the receiver's settings come from."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from receiver.config import build
+from receiver.errors import ConfigError
+
+ONE, TWO = (base64.b64encode(letter * 24).decode() for letter in (b"1", b"2"))
+LEAST = {"RECEIVER_DATABASE_URL": "postgresql://db/receiver", "RECEIVER_SECRET": f"whsec_{ONE}"}
+
+
+def test_the_environment_is_enough() -> None:
+    found = build(LEAST)
+    assert (found.host, found.port, found.paths) == ("127.0.0.1", 5555, ("/", "/webhook"))
+    assert found.secrets == (b"1" * 24,)
+
+
+def test_the_command_line_comes_first() -> None:
+    found = build(LEAST, database_url="dbname=other", secrets=[TWO], host="::", port=0, paths=["/in"])
+    assert (found.database_url, found.secrets) == ("dbname=other", (b"2" * 24,))
+    assert (found.host, found.port, found.paths) == ("::", 0, ("/in",))
+
+
+def test_a_file_may_bring_further_secrets(tmp_path: Path) -> None:
+    (tmp_path / "secrets").write_text(f"whsec_{TWO}\nwhsec_{ONE}\n")
+    assert build(LEAST | {"RECEIVER_SECRET_FILE": str(tmp_path / "secrets")}).secrets == (b"1" * 24, b"2" * 24)
+
+
+def test_neither_password_nor_secret_is_in_its_representation() -> None:
+    shown = repr(build(LEAST | {"RECEIVER_DATABASE_URL": "postgresql://user:hidden@db/receiver"}))
+    assert "hidden" not in shown
+    assert "1111" not in shown
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"RECEIVER_DATABASE_URL": ""}, "no database"),
+        ({"RECEIVER_SECRET": " "}, "no secret"),
+        ({"RECEIVER_SECRET_FILE": "/nowhere/at/all"}, "cannot be read"),
+        ({"RECEIVER_PORT": "65536"}, "a port"),
+        ({"RECEIVER_PORT": "-1"}, "a port"),
+        ({"RECEIVER_PATHS": "webhook"}, "a path"),
+    ],
+)
+def test_a_missing_or_wrong_setting_is_named(change: dict[str, str], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        build(LEAST | change)

@@ -2,11 +2,12 @@
 
 1. A request that breaks the protocol code cancels the whole server: here it ends its own connection.
 2. Quart-Trio cancels its request when Hypercorn reports the end of the response, which is in the middle of Hypercorn's
-   own finishing: the connection is then neither closed nor made ready for the next request. Here the report waits.
+   own finishing: the connection is then neither closed nor made ready for the next request. Here nothing in that step
+   can be cancelled: waiting for the next request is a deadline and no task to start, and the close is shielded.
 3. A peer that stops reading blocks a shielded write, and with it the stop, for good. Here every write has a deadline.
 
-Beyond these: HTTP/1.1 alone (HTTP/2 is for a proxy in front), errors of the protocol are JSON, and waiting for the next
-request takes a deadline and no task. Written for hypercorn 0.18.
+Beyond these: HTTP/1.1 alone (HTTP/2 is for a proxy in front), and errors of the protocol are JSON. Written for hypercorn
+0.18.
 """
 
 import logging
@@ -18,7 +19,6 @@ from typing import Any
 import h11
 import structlog
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
@@ -60,45 +60,16 @@ def hypercorn_config() -> Config:
     return config
 
 
-class FinishResponse:
-    """Cure 2, around the application: it hears that its client is gone only after its last message is through."""
+class _WithShields:
+    """The application as Hypercorn calls it, with the server's shields in its scope."""
 
     def __init__(self, app: App, shields: Shields) -> None:
         self._app = app
         self._shields = shields
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    async def __call__(self, scope: Message, receive: Receive, send: Send, *_: object) -> None:
         scope[SCOPE_KEY] = self._shields
-        response = _Response(receive, send)
-        await self._app(scope, response.receive, response.send)
-
-
-class _Response:
-    __slots__ = ("_finished", "_receive", "_send")
-
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive = receive
-        self._send = send
-        self._finished: trio.Event | None = None
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.disconnect" and self._finished is not None:
-            await self._finished.wait()
-        return message
-
-    async def send(self, message: Message) -> None:
-        if message["type"] != "http.response.body" or message.get("more_body", False):
-            await self._send(message)
-            return
-        self._finished = trio.Event()
-        try:
-            await self._send(message)
-        finally:
-            self._finished.set()
+        await self._app(scope, receive, send)
 
 
 class JsonErrorsProtocol(H11Protocol):  # type: ignore[misc]  # hypercorn is not followed by mypy
@@ -163,7 +134,7 @@ class Connection(TCPServer):  # type: ignore[misc]  # hypercorn is not followed 
         shields: Shields,
         timing: Timing,
     ) -> None:
-        super().__init__(ASGIWrapper(FinishResponse(app, shields)), config, context, ConnectionState({}), stream)
+        super().__init__(_WithShields(app, shields), config, context, ConnectionState({}), stream)
         self._shields = shields
         self._timing = timing
         self._idle = True
@@ -217,7 +188,7 @@ class Connection(TCPServer):  # type: ignore[misc]  # hypercorn is not followed 
         match event:
             case RawData():
                 await self._write(event.data)
-            case Updated():
+            case Updated():  # no await in here: cure 2
                 self._idle = event.idle
                 self._silent_until = trio.current_time() + self._timing.idle_s if event.idle else math.inf
                 self._waiting.deadline = self._silent_until
@@ -239,5 +210,5 @@ class Connection(TCPServer):  # type: ignore[misc]  # hypercorn is not followed 
             await self.protocol.handle(Closed())
 
     async def _close(self) -> None:
-        with trio.move_on_after(1, shield=True):  # neither step waits for the peer
+        with trio.move_on_after(1, shield=True):  # cure 2; neither step waits for the peer
             await super()._close()

@@ -18,6 +18,7 @@ import structlog
 import trio
 
 from bridge.errors import BridgeError
+from bridge.sandbox.causes import first_cause
 from bridge.sandbox.server import run
 
 log = structlog.get_logger()
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         trio.run(_main, options)
     except* BridgeError as group:
-        log.error("sandbox.cannot_run", error=str(group.exceptions[0]))
+        log.error("sandbox.cannot_run", error=str(first_cause(group)))
         status = 1
     return status
 

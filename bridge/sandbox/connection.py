@@ -17,6 +17,7 @@ from wsproto.frame_protocol import CloseReason
 from bridge.protos import wa6
 from bridge.sandbox import presence
 from bridge.sandbox.accounts import Device
+from bridge.sandbox.causes import first_cause
 from bridge.sandbox.cork import Cork
 from bridge.sandbox.keys import KeyPair
 from bridge.sandbox.nodes import SERVER, Jid, Node, decode, encode
@@ -96,7 +97,7 @@ class Connection:
         except* WebSocketClosed:
             pass
         except* HandshakeFailed as group:
-            log.info("sandbox.handshake_failed", error=str(group.exceptions[0]))
+            log.info("sandbox.handshake_failed", error=str(first_cause(group)))
         finally:
             self._world.connections.remove(self)
             self._world.pairing.forget(self)

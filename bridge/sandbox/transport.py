@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from bridge.errors import BridgeError
+from bridge.sandbox.causes import first_cause
 from bridge.sandbox.connection import Connection, ServerKeys
 from bridge.sandbox.cork import Cork
 from bridge.sandbox.faults import Faults
@@ -45,7 +46,7 @@ class Proxy:
         except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, h11.RemoteProtocolError):
             pass
         except* BridgeError as group:
-            log.info("sandbox.client_refused", error=str(group.exceptions[0]))
+            log.info("sandbox.client_refused", error=str(first_cause(group)))
         except* Exception:
             log.exception("sandbox.connection_failed")
         finally:

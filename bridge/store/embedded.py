@@ -107,10 +107,12 @@ async def run(
         log.info("postgres.started", pid=embedded.pid, port=embedded.port, home=str(embedded.home))
         task_status.started(embedded)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_fail_on_exit, launch.process)
+            nursery.start_soon(_cancel_on_exit, launch.process, nursery.cancel_scope)
             nursery.start_soon(_bound_log, embedded.log_file)
             await stop.wait()
             nursery.cancel_scope.cancel()
+        if not stop.is_set():
+            raise EmbeddedError(f"It ended by itself with status {launch.process.returncode}.")
     finally:
         with trio.CancelScope(shield=True):  # bounded by the timeouts of `abandon`
             await trio.to_thread.run_sync(launch.abandon, limiter=limiter)
@@ -122,7 +124,7 @@ def _embedded(launch: Launch) -> Embedded:
     return Embedded(process.pid, launch.port, launch.home, launch.password, process, launch.lock)
 
 
-async def _fail_on_exit(process: subprocess.Popen[bytes]) -> None:
+async def _cancel_on_exit(process: subprocess.Popen[bytes], scope: trio.CancelScope) -> None:
     if hasattr(os, "pidfd_open"):
         fd = os.pidfd_open(process.pid)
         try:
@@ -131,7 +133,7 @@ async def _fail_on_exit(process: subprocess.Popen[bytes]) -> None:
             os.close(fd)
     while process.poll() is None:  # noqa: ASYNC110 -- where no descriptor tells of its end
         await trio.sleep(0.2)
-    raise EmbeddedError(f"It ended by itself with status {process.returncode}.")
+    scope.cancel()
 
 
 async def _bound_log(path: Path) -> None:

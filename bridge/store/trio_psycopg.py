@@ -61,14 +61,6 @@ class TrioTransaction(AsyncTransaction):
     refused at its first await.
     """
 
-    async def __aenter__(self) -> Self:
-        try:
-            return await super().__aenter__()
-        except BaseException:
-            if self._outer_transaction and self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
-                _abort(self._conn)
-            raise
-
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool:
@@ -82,13 +74,19 @@ class TrioTransaction(AsyncTransaction):
 
 
 class TrioPipeline(AsyncPipeline):
-    """A pipeline that collects its answers even when its task is cancelled, so that the connection stays usable."""
+    """A pipeline that collects its answers even when its task is cancelled, so that the connection stays usable.
+
+    What its body completed is carried out; of a cancelled body, the query that is running is stopped.
+    """
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         done = False
         with trio.move_on_after(CLEANUP_S, shield=True):
+            if isinstance(exc, trio.Cancelled):
+                with suppress(e.Error):
+                    await self._conn.cancel_safe(timeout=CLEANUP_S)
             await super().__aexit__(exc_type, exc, tb)
             done = True
         if not done:

@@ -243,7 +243,7 @@ async def test_as_a_supervised_child_it_is_stopped_by_a_cancellation_too(state_d
 
 
 async def test_a_supervisor_hears_of_its_death(state_dir):
-    with trio.fail_after(10), pytest.RaisesGroup(pytest.RaisesGroup(EmbeddedError)):
+    with trio.fail_after(10), pytest.RaisesGroup(EmbeddedError):
         async with trio.open_nursery() as nursery:
             running = await nursery.start(partial(embedded.run, state_dir, stop=trio.Event()))
             os.kill(running.pid, signal.SIGKILL)

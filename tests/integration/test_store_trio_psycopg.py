@@ -80,6 +80,31 @@ async def test_a_commit_that_began_is_finished_although_its_task_is_cancelled(co
     assert await scalar(conn, "select count(*) from t") == 1
 
 
+async def test_a_slow_commit_is_not_broken_off_by_a_cancellation(conn):
+    await conn.execute("create table t (x int)")
+    await conn.execute(
+        "create function slow() returns trigger language plpgsql as 'begin perform pg_sleep(0.2); return null; end'"
+    )
+    await conn.execute(
+        "create constraint trigger slow after insert on t deferrable initially deferred"
+        " for each row execute function slow()"
+    )
+    with trio.CancelScope() as scope:
+        async with conn.transaction():
+            await conn.execute("insert into t values (1)")
+            scope.cancel()
+    assert await scalar(conn, "select count(*) from t") == 1
+
+
+async def test_a_transaction_in_a_cancelled_scope_leaves_its_connection_usable(conn):
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        async with conn.transaction():
+            pass
+    assert scope.cancelled_caught
+    assert conn.clean
+
+
 async def test_a_storm_of_cancelled_transactions_leaves_nothing_half_done(empty_database_url):
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
@@ -142,6 +167,24 @@ async def test_a_cancelled_pipeline_leaves_its_connection_usable(conn):
     assert scope.cancelled_caught
     assert conn.clean
     assert await scalar(conn, "select 1") == 1
+
+
+async def test_a_pipeline_whose_body_is_complete_is_carried_out_although_it_is_cancelled(conn):
+    await conn.execute("create table t (x int)")
+    with trio.CancelScope() as scope:
+        async with conn.pipeline():
+            await conn.execute("insert into t select 1 from pg_sleep(0.2)")
+            scope.cancel()
+    assert conn.clean
+    assert await scalar(conn, "select count(*) from t") == 1
+
+
+async def test_a_pipeline_that_is_cancelled_while_it_waits_for_something_else_ends_at_once(conn):
+    with trio.fail_after(2), trio.move_on_after(0.1):
+        async with conn.pipeline():
+            await conn.execute("select pg_sleep(10)")
+            await trio.sleep_forever()
+    assert conn.clean
 
 
 async def test_copy_streams_both_ways(conn):

@@ -150,10 +150,10 @@ class World:
                 else:
                     self.end(child.id, Reason.NORMAL, 0.5)
                 continue
-            dues = [c.due for c in self.children.values() if c.phase in (Phase.WAITING, Phase.PARKED)]
-            if not dues:
+            steps = [decide.step(self.lane(child_id), self.now) for child_id in self.children]
+            if not any(steps):
                 return
-            self.now = max(self.now, min(dues))
+            self.now = min(step.until for step in steps if isinstance(step, Sleep))
             self.advance()
         raise AssertionError("it never settles")
 

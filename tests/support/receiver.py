@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -46,6 +46,13 @@ def signed(
     }
 
 
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for a condition of another process, or fail after the deadline."""
+    with trio.fail_after(DEADLINE_S):
+        while not await holds():  # noqa: ASYNC110 - nobody tells us
+            await trio.sleep(0.02)
+
+
 @dataclass(slots=True)
 class Running:
     """A receiver that serves."""
@@ -73,9 +80,10 @@ class Running:
 
     async def until_ready(self) -> None:
         """Wait until /readyz answers 200."""
-        with trio.fail_after(DEADLINE_S):
-            while (await self.client.get("/readyz")).status_code != 200:
-                await trio.sleep(0.02)
+        await until(self._is_ready)
+
+    async def _is_ready(self) -> bool:
+        return (await self.client.get("/readyz")).status_code == 200
 
 
 @asynccontextmanager

@@ -4,8 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ class ChildGone(Exception):
     """The child process ended while something was expected of it."""
 
 
-async def _lines(stream: trio.abc.ReceiveStream) -> AsyncIterator[dict[str, Any]]:
+async def _lines(stream: trio.abc.ReceiveStream) -> AsyncGenerator[dict[str, Any], None]:
     buffer = b""
     async for data in stream:
         *whole, buffer = (buffer + data).split(b"\n")
@@ -48,10 +48,11 @@ class SandboxProcess:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY
         )
         with trio.fail_after(20):
-            async for line in _lines(self.process.stdout):
-                self.ready = line
-                self.port = int(line["control"].rpartition(":")[2])
-                return
+            async with aclosing(_lines(self.process.stdout)) as lines:
+                async for line in lines:
+                    self.ready = line
+                    self.port = int(line["control"].rpartition(":")[2])
+                    return
         raise ChildGone("sandbox")
 
     async def kill(self) -> None:
@@ -154,13 +155,14 @@ class Neonize:
 
     async def read(self) -> None:
         """Take in what the process says until it ends."""
-        async for line in _lines(self.process.stdout):
-            if "reply" in line:
-                self._replies[line["reply"]] = line
-            else:
-                self.events.append(line)
-            changed, self._changed = self._changed, trio.Event()
-            changed.set()
+        async with aclosing(_lines(self.process.stdout)) as lines:
+            async for line in lines:
+                if "reply" in line:
+                    self._replies[line["reply"]] = line
+                else:
+                    self.events.append(line)
+                changed, self._changed = self._changed, trio.Event()
+                changed.set()
         self._gone = True
         self._changed.set()
 

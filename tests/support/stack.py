@@ -1,5 +1,6 @@
 """Runs the whole product as its users do, `bridge up --sandbox` in a process of its own, and talks to it over HTTP."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -30,7 +31,7 @@ class Stack:
 
     data_dir: Path
     environment: Mapping[str, str] = field(default_factory=dict)
-    process: trio.Process | None = None
+    process: subprocess.Popen[bytes] | None = None
     ready: dict[str, Any] = field(default_factory=dict)
     stdout: bytes = b""
 
@@ -38,7 +39,8 @@ class Stack:
         """Start it and wait until it is ready."""
         self.data_dir.mkdir(exist_ok=True)
         with (self.data_dir / "stderr.log").open("ab") as log:
-            self.process = await trio.lowlevel.open_process(
+            # by our own thread: what ties it to us is bound to the thread that starts it
+            self.process = subprocess.Popen(  # noqa: ASYNC220
                 [sys.executable, "-m", "tests.support.tied", *UP, "--data-dir", str(self.data_dir)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -46,12 +48,15 @@ class Stack:
                 cwd=REPOSITORY,
                 env=_environment(self.environment),
             )
+        assert self.process.stdout is not None
+        self._output = trio.lowlevel.FdStream(os.dup(self.process.stdout.fileno()))
+        self.process.stdout.close()
         self.stdout = b""
         with trio.fail_after(START_S):
             while b"\n" not in self.stdout:
-                data = await self.process.stdout.receive_some(65536)
+                data = await self._output.receive_some(65536)
                 if not data:
-                    raise RuntimeError(f"bridge up ended with {await self.process.wait()}: {self.log()[-3000:]}")
+                    raise RuntimeError(f"bridge up ended with {self.process.wait(5)}: {self.log()[-3000:]}")
                 self.stdout += data
         self.ready = json.loads(self.stdout)
         self.api = httpx2.AsyncClient(
@@ -80,18 +85,16 @@ class Stack:
         assert process is not None
         with trio.CancelScope(shield=True):
             with trio.move_on_after(STOP_S):
-                await process.wait()
-            if process.returncode is None:
-                process.kill()
-            status = await process.wait()
-            with trio.move_on_after(5):
-                # what else came on stdout; the end of it also shows that no child holds it open
-                async for data in process.stdout:
+                # its end is the end of its output, which also shows that no child of it holds that open
+                async for data in self._output:
                     self.stdout += data
-            for client in (self.api, self.receiver, self.sandbox):
-                await (client.close() if isinstance(client, SandboxClient) else client.aclose())
-            await process.stdout.aclose()
-        return status
+            await self._output.aclose()
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            for client in (self.api, self.receiver):
+                await client.aclose()
+            await self.sandbox.close()
+        return process.wait(5)
 
     def log(self) -> str:
         """Return what it wrote to stderr."""

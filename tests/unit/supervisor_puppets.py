@@ -13,7 +13,7 @@ PATIENCE_S = 100_000
 
 
 class Puppet:
-    """A child that writes `+id` when started, `-id` at a graceful stop, `!id` when cancelled, `~id` at an end of its own.
+    """A child that writes `+id` when started, `-id` at a graceful stop, `!id` when cancelled, `~id` at its own end.
 
     `on_start` holds what the next starts do instead of coming up: an exception to raise, "hang", or "return".
     """

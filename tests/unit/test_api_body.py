@@ -21,7 +21,7 @@ from bridge.api.schemas import ConnectInstance, CreateInstance, SendText
         (b'{"phone":"1","message":"x","mode":"later"}', SendText, "mode"),
         (b'{"webhook":{"url":1}}', CreateInstance, "webhook.url"),
         (b'{"webhook":{}}', CreateInstance, "webhook.url"),
-        (b'{"webhook":{"url":"http://a","events":["No Such"]}}', CreateInstance, "webhook.events[...]"),
+        (b'{"webhook":{"url":"http://a","events":["No Such"]}}', CreateInstance, "webhook.events[0]"),
         (b'{"metadata":[]}', CreateInstance, "metadata"),
         (b'{"wait_s":31}', ConnectInstance, "wait_s"),
         (b'{"wait_s":"1"}', ConnectInstance, "wait_s"),

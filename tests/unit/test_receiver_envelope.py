@@ -11,7 +11,7 @@ from receiver.errors import BadBody
 
 NOTHING = Index(None, None, None, None)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["chat", "id", "x"]), inner, max_size=3)
     ),

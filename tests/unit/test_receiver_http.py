@@ -1,5 +1,7 @@
 """Requests out of bytes, answers into bytes."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +37,7 @@ def test_a_request_is_taken_apart() -> None:
 def test_requests_are_the_same_wherever_the_stream_is_cut(cuts: list[int]) -> None:
     stream = POST + CHUNKED + POST
     edges = [0, *cuts, len(stream)]
-    pieces = [stream[start:end] for start, end in zip(edges, edges[1:], strict=False) if start < end]
+    pieces = [stream[start:end] for start, end in pairwise(edges) if start < end]
     assert read(*pieces) == read(stream)
     assert [request.body for request in read(*pieces)] == [b"hello"] * 3
 

@@ -4,6 +4,8 @@
 -- name: claim
 -- Leases due lanes, a bounded number of each endpoint, and returns the first deliveries of each with what a POST needs.
 -- The deliveries are locked too: a lane that another node settled after our snapshot would show its old ones.
+-- Locked rows are updated where they lie: a join would leave the planner the choice to read every lane. One that was moved
+-- since our snapshot is not found there, stays due, and is claimed after the wake of whoever moved it.
 with free as materialized (
     select e.id, e.url, e.secret, e.timeout_s, e.max_age_s, coalesce(b.free, %(free)s) as free,
            case when e.old_secret_until > now() then e.old_secret end as old_secret
@@ -11,10 +13,10 @@ with free as materialized (
     left join unnest(%(ids)s::text[], %(frees)s::int[]) as b (id, free) on b.id = e.id
     where e.state = 'active' and coalesce(b.free, %(free)s) > 0
 ), due as materialized (
-    select l.endpoint_id, l.key
+    select l.place
     from free f
     cross join lateral (
-        select l.endpoint_id, l.key
+        select l.ctid as place
         from bridge.lane l
         where l.endpoint_id = f.id and l.next_at <= now() and (l.claimed_until is null or l.claimed_until <= now())
         order by l.next_at
@@ -24,8 +26,7 @@ with free as materialized (
 ), claimed as (
     update bridge.lane l
     set claimed_by = %(node)s, claimed_until = now() + make_interval(secs => %(lease_s)s)
-    from due
-    where l.endpoint_id = due.endpoint_id and l.key = due.key
+    where l.ctid = any (array(select place from due))
     returning l.endpoint_id, l.key
 )
 select c.endpoint_id, c.key, f.url, f.secret, f.old_secret, f.timeout_s, f.max_age_s,
@@ -57,10 +58,14 @@ with result as materialized (
     )
 ), held as materialized (
     select l.endpoint_id, l.key, l.pending, l.claimed_by, g.release, g.wait_s
-    from given g
-    join bridge.lane l on l.endpoint_id = g.endpoint_id and l.key = g.key
-    order by l.endpoint_id, l.key
-    for no key update of l
+    from (select * from given order by endpoint_id, key) g
+    cross join lateral (  -- with a limit, so that it is looked up, and locked, one by one and in order
+        select l.endpoint_id, l.key, l.pending, l.claimed_by
+        from bridge.lane l
+        where l.endpoint_id = g.endpoint_id and l.key = g.key
+        limit 1
+        for no key update
+    ) l
 ), recorded as (
     update bridge.delivery d
     set attempts = d.attempts + 1,

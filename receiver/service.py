@@ -15,7 +15,7 @@ from receiver.store import Store
 
 log = structlog.get_logger()
 
-_GRACE_S = 4.0
+_GRACE_S = 3.5
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - how to reach them, not a bind
 
 

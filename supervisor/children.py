@@ -236,7 +236,6 @@ class Children:
         elif not slot.up and outcome.verdict is not Verdict.EXPECTED:
             slot.promise.reject(StartFailed(f"{slot.spec.id}.", supervisor=self.name), error)
         if outcome.verdict is Verdict.ESCALATED:
-            self.accepting = False
             failure = IntensityExceeded(f"{self.name}/{slot.spec.id}.", supervisor=self.name, child=slot.spec.id)
             failure.__cause__ = error
             self._give_up(failure)

@@ -6,8 +6,8 @@
    can be cancelled: waiting for the next request is a deadline and no task to start, and the close is shielded.
 3. A peer that stops reading blocks a shielded write, and with it the stop, for good. Here every write has a deadline.
 
-Beyond these: HTTP/1.1 alone (HTTP/2 is for a proxy in front), and errors of the protocol are JSON. Written for hypercorn
-0.18.
+Beyond these: HTTP/1.1 alone (HTTP/2 is for a proxy in front), and errors of the protocol are JSON. The base classes are
+those of hypercorn 0.18.
 """
 
 import logging
@@ -38,6 +38,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 log = structlog.get_logger()
+CLOSE_S = 1.0
+"""For closing a socket, which waits for nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,8 @@ class Connection(TCPServer):  # type: ignore[misc]  # hypercorn is not followed 
         except OSError:
             pass  # the peer's connection broke, which is its right
         finally:
-            await self._close()
+            with trio.move_on_after(CLOSE_S, shield=True):
+                await self._close()
 
     async def _read_data(self) -> None:
         """Feed the protocol until the peer is gone, or has been silent for too long while nothing was asked."""
@@ -192,8 +195,9 @@ class Connection(TCPServer):  # type: ignore[misc]  # hypercorn is not followed 
                 self._idle = event.idle
                 self._silent_until = trio.current_time() + self._timing.idle_s if event.idle else math.inf
                 self._waiting.deadline = self._silent_until
-            case _:
-                await super().protocol_send(event)
+            case Closed():
+                with trio.move_on_after(CLOSE_S, shield=True):  # cure 2
+                    await super().protocol_send(event)
 
     async def _write(self, data: bytes) -> None:
         """Write all of `data`, or break the connection (cure 3)."""
@@ -208,7 +212,3 @@ class Connection(TCPServer):  # type: ignore[misc]  # hypercorn is not followed 
             log.info("http.peer_does_not_read")
             await trio.aclose_forcefully(self.stream)
             await self.protocol.handle(Closed())
-
-    async def _close(self) -> None:
-        with trio.move_on_after(1, shield=True):  # cure 2; neither step waits for the peer
-            await super()._close()

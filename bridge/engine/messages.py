@@ -6,7 +6,7 @@ from bridge.domain.events import Event, Flags, MessageRow, StatusChange
 from bridge.engine import content, jids
 from bridge.engine.content import Content
 from bridge.engine.journal import Record
-from bridge.engine.people import Person, chat_kind, person
+from bridge.engine.people import chat_kind, person
 from bridge.protos import e2e, neonize_pb
 
 _Receipt = neonize_pb.Receipt
@@ -20,6 +20,7 @@ _RECEIPTS: dict[int, tuple[str, str, bool]] = {
     _Receipt.RETRY: ("retry", "message_retry", False),
 }
 """By type: our status, the original's event name, and whether it is a status of a message that we sent."""
+_FROM_ME, _FROM_OTHERS = Flags(from_me=True), Flags()
 _KEY_CHARACTERS = 300
 """A longer key is hashed: the store has an index over keys, whose entries have a limit."""
 
@@ -44,7 +45,6 @@ def message(record: Record) -> tuple[Event, ...]:
 
 
 def _said(info: "neonize_pb.MessageInfo", what: Content) -> Event:
-    from_me = info.MessageSource.IsFromMe
     said = {
         "kind": what.kind,
         "text": what.text,
@@ -52,19 +52,9 @@ def _said(info: "neonize_pb.MessageInfo", what: Content) -> Event:
         "quoted": what.quoted,
         **what.extra,
     }
-    row = MessageRow(
-        chat=_chat(info),
-        sender=_sender(info).id,
-        message_id=info.ID,
-        from_me=from_me,
-        kind=what.kind,
-        status="sent" if from_me else "received",
-        at=info.Timestamp / 1000,
-        text=what.text,
-    )
-    if from_me:
-        return _about(info, "message.sent", "message_sent", said, row)
-    return _about(info, "message.received", what.name, said, row)
+    if info.MessageSource.IsFromMe:
+        return _about(info, "message.sent", "message_sent", said, what)
+    return _about(info, "message.received", what.name, said, what)
 
 
 def _change(info: "neonize_pb.MessageInfo", protocol: "e2e.ProtocolMessage") -> tuple[Event, ...]:
@@ -125,42 +115,42 @@ def receipt(record: Record) -> tuple[Event, ...]:
 
 
 def _about(
-    info: "neonize_pb.MessageInfo", type_: str, name: str, said: dict[str, object], row: MessageRow | None = None
+    info: "neonize_pb.MessageInfo", type_: str, name: str, said: dict[str, object], kept: Content | None = None
 ) -> Event:
-    """Return an event about a message: the original's flat fields, our objects, and what was `said`."""
-    chat, who = _chat(info), _sender(info)
+    """Return an event about a message: the original's flat fields, our objects, and what was `said`.
+
+    A message whose content is to be `kept` has a row of its own.
+    """
     source = info.MessageSource
+    chat, from_me, message_id, at = jids.text(source.Chat), source.IsFromMe, info.ID, info.Timestamp / 1000
+    who = person(source.Sender, source.SenderAlt, info.Pushname)
     data: dict[str, object] = {
-        "message_id": info.ID,
+        "message_id": message_id,
         "chat_id": chat,
         "sender_id": who.id,
         "from": who.reply_to,
-        "timestamp": info.Timestamp // 1000,
-        "push_name": info.Pushname,
-        "is_from_me": source.IsFromMe,
+        "timestamp": int(at),
+        "push_name": who.name,
+        "is_from_me": from_me,
         "is_group": source.IsGroup,
         "chat": {"id": chat, "kind": chat_kind(chat)},
         "sender": who.as_data(),
         **said,
     }
+    row = None
+    if kept is not None:
+        status = "sent" if from_me else "received"
+        row = MessageRow(chat, who.id, message_id, from_me, kept.kind, status, at, kept.text)
     return Event(
         type=type_,
         name=name,
-        dedup_key=dedup_key("message", chat, who.id, info.ID, type_),
-        at=info.Timestamp / 1000,
+        dedup_key=dedup_key("message", chat, who.id, message_id, type_),
+        at=at,
         data=data,
         chat=chat,
-        flags=Flags(from_me=source.IsFromMe),
+        flags=_FROM_ME if from_me else _FROM_OTHERS,
         message=row,
     )
-
-
-def _chat(info: "neonize_pb.MessageInfo") -> str:
-    return jids.text(info.MessageSource.Chat)
-
-
-def _sender(info: "neonize_pb.MessageInfo") -> Person:
-    return person(info.MessageSource.Sender, info.MessageSource.SenderAlt, info.Pushname)
 
 
 def dedup_key(*parts: str) -> str:

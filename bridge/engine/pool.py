@@ -107,8 +107,9 @@ class EnginePool:
     async def pair(self, key: str) -> Session:
         """Start a session that shows QR codes, in a host of its own that ends with it; raise `EngineError`."""
         self._pairings += 1
+        name = f"host p{self._pairings}"  # now: others count on while we wait
         async with self._schema():
-            port = await self._start(f"host p{self._pairings}", Restart.TEMPORARY)
+            port = await self._start(name, Restart.TEMPORARY)
             try:
                 return await port.open(key, b"", partial(self._end_pairing, port))
             except BaseException:

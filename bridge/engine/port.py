@@ -35,6 +35,8 @@ READ_REST_S = 2.0
 CLEAN_UP_S = 10.0
 SHUTDOWN_S = STOP_GRACE_S + 6.0
 """What a supervisor should allow for a stop: the host's own grace, then SIGTERM, then SIGKILL."""
+GARBAGE_PERCENT = "50"
+"""Go's default of 100 costs 4 MB more per host of 25 sessions and saves 5 % of its CPU time."""
 _ENVIRONMENT = (
     "PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "GOGC", "GOMEMLIMIT", "GODEBUG",
@@ -229,6 +231,7 @@ class Port:
     def _spawn(self, folder: Path) -> ChildProcess:
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         environment["PYTHONPATH"] = str(Path(bridge.__file__).parent.parent)
+        environment.setdefault("GOGC", GARBAGE_PERCENT)
         environment["MALLOC_ARENA_MAX"] = "2"  # two threads a session would have an arena each
         sandbox = self._config.hello.sandbox
         if sandbox is not None:

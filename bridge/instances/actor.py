@@ -68,6 +68,7 @@ class InstanceActor(Actor[Message]):
         self._changed = trio.Event()
         self._engine: EngineSession | None = None
         self._retry = trio.CancelScope()
+        self._opening = trio.CancelScope()
 
     async def changed(self) -> None:
         """Wait until the session's state or its QR code has changed."""
@@ -213,7 +214,7 @@ class InstanceActor(Actor[Message]):
     async def _effect(self, effect: fx.Effect) -> None:
         match effect:
             case fx.OpenSession() | fx.OpenPairing():
-                await self._open_engine(pairing=isinstance(effect, fx.OpenPairing))
+                self._open_engine(pairing=isinstance(effect, fx.OpenPairing))
             case fx.CloseSession():
                 await self._close_engine()
             case fx.SaveIdentity(jid, lid):
@@ -263,21 +264,25 @@ class InstanceActor(Actor[Message]):
     def _online_engine(self) -> EngineSession | None:
         return self._engine if self.session.state in (State.ONLINE, State.STALE) else None
 
-    async def _open_engine(self, *, pairing: bool) -> None:
-        try:
-            if pairing:
-                engine = await self._parts.engines.pair(self.key)
-            else:
-                assert self.inbox.view.jid is not None
-                engine = await self._parts.engines.open(self.key, self.inbox.view.jid)
-        except EngineError as error:
-            self.tell(Told(sig.ConnectFailed(str(error))))
-            return
-        self._engine = engine
-        before, self._pump_ended = self._pump_ended, trio.Event()
-        self.nursery.start_soon(self._pump, engine, before, self._pump_ended)
+    def _open_engine(self, *, pairing: bool) -> None:
+        """Begin to open a session; the actor goes on meanwhile, and closing it ends the attempt."""
+        self._opening = trio.CancelScope()
+        self.nursery.start_soon(self._open, self._opening, self.inbox.view.jid if not pairing else None)
+
+    async def _open(self, scope: trio.CancelScope, jid: str | None) -> None:
+        engines = self._parts.engines
+        with scope:
+            try:
+                engine = await (engines.pair(self.key) if jid is None else engines.open(self.key, jid))
+            except EngineError as error:
+                self.tell(Told(sig.ConnectFailed(str(error))))
+                return
+            self._engine = engine
+            before, self._pump_ended = self._pump_ended, trio.Event()
+            self.nursery.start_soon(self._pump, engine, before, self._pump_ended)
 
     async def _close_engine(self) -> None:
+        self._opening.cancel()
         engine, self._engine = self._engine, None
         if engine is not None:
             await engine.close()

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -19,7 +20,7 @@ import trio
 
 from bridge.errors import BridgeError
 from bridge.sandbox.causes import first_cause
-from bridge.sandbox.server import run
+from bridge.sandbox.server import Ready, run
 
 log = structlog.get_logger()
 
@@ -45,12 +46,9 @@ async def _main(options: argparse.Namespace) -> None:
         await nursery.start(_end_on_signal, nursery.cancel_scope)
         if options.parent_pipe:
             nursery.start_soon(_end_with_stdin, nursery.cancel_scope)
-        ready = await nursery.start(_run, options)
+        start = partial(run, options.data_dir, port=options.port, proxy_port=options.proxy_port)
+        ready: Ready = await nursery.start(start)
         print(json.dumps({"ready": True, **asdict(ready), "pid": os.getpid()}), flush=True)
-
-
-async def _run(options: argparse.Namespace, task_status: trio.TaskStatus[object]) -> None:
-    await run(options.data_dir, port=options.port, proxy_port=options.proxy_port, task_status=task_status)
 
 
 async def _end_on_signal(scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:

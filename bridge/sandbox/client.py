@@ -10,12 +10,14 @@ from typing import Any, Self, TypeVar
 
 import httpx2
 import msgspec
+import trio
 
 from bridge.errors import BridgeError
 
 T = TypeVar("T")
 
 _TIMEOUT_S = 60.0
+_CLOSE_WITHIN_S = 5.0
 
 
 class SandboxRefused(BridgeError):
@@ -144,7 +146,8 @@ class SandboxClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.close()
+        with trio.move_on_after(_CLOSE_WITHIN_S, shield=True):
+            await self.close()
 
     async def close(self) -> None:
         await self._http.aclose()

@@ -11,6 +11,7 @@ from time import monotonic
 
 import psycopg
 import trio
+from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from bridge.store.errors import PoolTimeout, StoreUnavailable
@@ -21,6 +22,9 @@ IDLE_TRANSACTION_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 5
 ANSWER_TIMEOUT_S = STATEMENT_TIMEOUT_S + CLEANUP_S
 """The server stops a statement itself; a server that does not even do that is taken for dead after this long."""
+
+
+OPEN_TRANSACTION = (pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,10 @@ class Pool:
             raise StoreUnavailable(type(exc).__name__) from exc
         finally:
             if conn is not None:
-                await self._give_back(conn)
+                if conn.pgconn.transaction_status in OPEN_TRANSACTION:
+                    with trio.move_on_after(CLEANUP_S, shield=True), suppress(psycopg.Error):
+                        await conn.rollback()
+                self._give_back(conn)
             self._slots.release()
 
     @asynccontextmanager
@@ -138,14 +145,14 @@ class Pool:
     async def _acquire(self, timeout_s: float) -> None:
         if self._closed:
             raise StoreUnavailable("The pool is closed.")
-        try:
+        if self._slots.value > 0:
             self._slots.acquire_nowait()
-        except trio.WouldBlock:
-            with trio.move_on_after(timeout_s):
-                await self._slots.acquire()
-                return
-            self._timeouts += 1
-            raise PoolTimeout(f"None came free in {timeout_s} s.") from None
+            return
+        with trio.move_on_after(timeout_s):
+            await self._slots.acquire()
+            return
+        self._timeouts += 1
+        raise PoolTimeout(f"None came free in {timeout_s} s.")
 
     async def _take(self) -> TrioConnection:
         while self._idle:
@@ -162,19 +169,11 @@ class Pool:
         self._opened += 1
         return conn
 
-    async def _give_back(self, conn: TrioConnection) -> None:
-        if not conn.clean and not conn.closed and conn.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-            await self._roll_back(conn)
+    def _give_back(self, conn: TrioConnection) -> None:
         if self._closed or not conn.clean:
             self._discard(conn)
         else:
             self._idle.append(_Idle(conn, monotonic()))
-
-    async def _roll_back(self, conn: TrioConnection) -> None:
-        """End a transaction that its user began by hand and left open; `clean` tells afterwards whether that worked."""
-        with trio.move_on_after(CLEANUP_S, shield=True):
-            with suppress(psycopg.Error):
-                await conn.rollback()
 
     def _discard(self, conn: TrioConnection) -> None:
         self._discarded += 1

@@ -147,7 +147,11 @@ class TrioConnection(AsyncConnection[Any]):
             return await drive(gen, self.pgconn.socket, limit_s)
         except (trio.Cancelled, KeyboardInterrupt):
             if self._busy():
-                await self._put_right(gen)
+                with trio.move_on_after(CLEANUP_S, shield=True):
+                    await self._stop_query(gen)
+                # A pipeline stays busy until its end collects the answers, which TrioPipeline does.
+                if self._pipeline is None and self._busy():
+                    self.abort()
             raise
         except e._WaitTimeout:
             if timeout is not None:
@@ -158,18 +162,11 @@ class TrioConnection(AsyncConnection[Any]):
     def _busy(self) -> bool:
         return self.pgconn.status == pq.ConnStatus.OK and self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE
 
-    async def _put_right(self, gen: PQGen[Any]) -> None:
-        """Ask the server to stop the query and read what it still sends; close the connection when that fails."""
-        with trio.move_on_after(CLEANUP_S, shield=True):
-            try:
-                await self.cancel_safe(timeout=CLEANUP_S)
-                await drive(gen, self.pgconn.socket, None)
-            except (e.Error, OSError):
-                pass  # QueryCanceled is what was asked for; of any other error the state below tells
-            # A pipeline stays ACTIVE until its end collects the answers, which TrioPipeline does.
-            if self._pipeline is not None or not self._busy():
-                return
-        self.abort()
+    async def _stop_query(self, gen: PQGen[Any]) -> None:
+        """Ask the server to stop the query, and read what it still sends."""
+        with suppress(e.Error, OSError):  # QueryCanceled is what was asked for; of other errors the state tells
+            await self.cancel_safe(timeout=CLEANUP_S)
+            await drive(gen, self.pgconn.socket)
 
     async def cancel_safe(self, *, timeout: float = 30.0) -> None:
         """Ask the server to cancel the running query; raise `CancellationTimeout` after `timeout` seconds."""

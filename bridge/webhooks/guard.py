@@ -42,6 +42,7 @@ REFUSED: tuple[IPNetwork, ...] = tuple(
         "5f00::/16",  # segment routing
     )
 )
+_NAME = re.compile(r"(?=.{1,253}$)(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
 _IPV6_UNICAST = ipaddress.ip_network("2000::/3")
 _lookups = trio.CapacityLimiter(8)
 
@@ -157,12 +158,13 @@ def _is_address(host: str) -> bool:
 
 
 def _ascii(host: str) -> str:
-    if host.isascii():
-        return host.lower()
     try:
-        return host.encode("idna").decode()
+        name = host.lower() if host.isascii() else host.encode("idna").decode()
     except UnicodeError as error:
         raise UrlRefused("Its host name is malformed.") from error
+    if not _is_address(name) and _NAME.fullmatch(name) is None:
+        raise UrlRefused("Its host name is malformed.")
+    return name
 
 
 def _path(parts: SplitResult) -> str:

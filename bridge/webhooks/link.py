@@ -98,8 +98,8 @@ class Link:
             if again:
                 raise Stale from None
             raise
-        if not first and again:
-            raise Stale
+        if not first:
+            raise Stale if again else h11.RemoteProtocolError("the connection ended without an answer")
         http.receive_data(bytes(first))
         return await self._read()
 

@@ -1,5 +1,6 @@
 """One attempt: connects under the guard, posts, and reports how it ended. Nothing that a receiver does raises."""
 
+import os
 import ssl
 import time
 from collections.abc import Callable
@@ -162,8 +163,8 @@ def _explain(error: BaseException) -> str:
                 return f"TLS: {cause.verify_message}"
             case ssl.SSLError():
                 return f"TLS: {cause.reason}"
-            case OSError(strerror=str(text)) if text:
-                return text
+            case OSError(errno=int(number)):
+                return os.strerror(number)
             case BaseExceptionGroup(exceptions=(first, *_)):
                 cause = first
             case _:

@@ -14,16 +14,9 @@ import trio.testing
 from bridge.api.hypercorn_fixes import JsonErrorsProtocol, Message, Receive, Send, Timing
 from bridge.api.server import HttpServer
 from bridge.api.shields import SCOPE_KEY
-from tests.support.api import DEADLINE_S, running_api, serving
+from tests.support.api import DEADLINE_S, eventually, running_api, serving
 
 REQUEST = b"GET /livez HTTP/1.1\r\nHost: bridge\r\n\r\n"
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for `condition`; fails after a deadline."""
-    with trio.fail_after(DEADLINE_S):
-        while not condition():
-            await trio.sleep(0.01)
 
 
 async def hello(scope: Message, receive: Receive, send: Send) -> None:
@@ -200,12 +193,14 @@ async def test_a_peer_that_stops_reading_is_cut_off() -> None:
 
 
 async def test_a_peer_that_stops_reading_does_not_hold_up_the_stop() -> None:
-    async with serving(flood, drain_s=0.3) as (server, bound, stop):
-        async with await trio.open_tcp_stream("127.0.0.1", bound.port) as stream:
-            await stream.send_all(REQUEST)
-            await eventually(lambda: server.connections == 1)
-            stop.set()
-            await eventually(lambda: server.connections == 0)
+    async with (
+        serving(flood, drain_s=0.3) as (server, bound, stop),
+        await trio.open_tcp_stream("127.0.0.1", bound.port) as stream,
+    ):
+        await stream.send_all(REQUEST)
+        await eventually(lambda: server.connections == 1)
+        stop.set()
+        await eventually(lambda: server.connections == 0)
 
 
 # --- the stop ---------------------------------------------------------------------------------------------------------
@@ -228,7 +223,7 @@ def waiting_app(
 async def test_a_request_in_progress_is_answered_before_the_server_ends() -> None:
     begun, release = trio.Event(), trio.Event()
     async with (
-        serving(waiting_app(begun, release), drain_s=DEADLINE_S) as (server, bound, stop),
+        serving(waiting_app(begun, release), drain_s=DEADLINE_S) as (_, bound, stop),
         await trio.open_tcp_stream("127.0.0.1", bound.port) as stream,
         await trio.open_tcp_stream("127.0.0.1", bound.port) as idle,
     ):
@@ -246,14 +241,14 @@ async def test_a_request_in_progress_is_answered_before_the_server_ends() -> Non
 async def test_no_connection_is_taken_after_the_stop() -> None:
     begun, release = trio.Event(), trio.Event()
     async with (
-        serving(waiting_app(begun, release), drain_s=DEADLINE_S) as (server, bound, stop),
+        serving(waiting_app(begun, release), drain_s=DEADLINE_S) as (_, bound, stop),
         await trio.open_tcp_stream("127.0.0.1", bound.port) as stream,
     ):
         await stream.send_all(REQUEST)
         await begun.wait()
         stop.set()
         await trio.testing.wait_all_tasks_blocked(0.05)
-        with pytest.raises(OSError):  # noqa: PT011  # refused, or reset: it depends on the moment
+        with pytest.raises(OSError):  # refused, or reset: it depends on the moment
             await (await trio.open_tcp_stream("127.0.0.1", bound.port)).send_all(REQUEST)
         release.set()
 
@@ -261,12 +256,14 @@ async def test_no_connection_is_taken_after_the_stop() -> None:
 @pytest.mark.parametrize("shielded", [False, True])
 async def test_a_request_that_does_not_end_is_cut_at_the_deadline(shielded: bool) -> None:
     begun = trio.Event()
-    async with serving(waiting_app(begun, trio.Event(), shielded=shielded), drain_s=0.2) as (server, bound, stop):
-        async with await trio.open_tcp_stream("127.0.0.1", bound.port) as stream:
-            await stream.send_all(REQUEST)
-            await begun.wait()
-            stop.set()
-            await eventually(lambda: server.connections == 0)
+    async with (
+        serving(waiting_app(begun, trio.Event(), shielded=shielded), drain_s=0.2) as (server, bound, stop),
+        await trio.open_tcp_stream("127.0.0.1", bound.port) as stream,
+    ):
+        await stream.send_all(REQUEST)
+        await begun.wait()
+        stop.set()
+        await eventually(lambda: server.connections == 0)
 
 
 async def test_a_cancelled_server_ends_at_once_even_with_shields_held() -> None:

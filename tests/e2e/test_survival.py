@@ -6,15 +6,18 @@ acknowledged text again, and a decrypted one that it does send again is dropped 
 print that number, and accept it for texts alone that had reached the killed process within the moment before the kill.
 """
 
+import base64
 import os
 import signal
 import time
 from pathlib import Path
 
+import httpx2
 import pytest
 import trio
 
 from tests.support.flow import Count, Flow, settle
+from tests.support.receiver import process
 from tests.support.stack import Stack, running_stack
 
 pytestmark = pytest.mark.engine
@@ -22,6 +25,7 @@ pytestmark = pytest.mark.engine
 CONTACT = "4915100000099"
 PHONES = [f"491510000010{n}" for n in range(4)]
 RATE = 50.0
+STORM_S, AWAY_S = 60.0, 10.0
 IN_ENGINE_S = 0.5
 """Only what came this shortly before the kill can have been in the engine: it handles a text in some 5 ms."""
 
@@ -35,17 +39,12 @@ def assert_nothing_but_what_the_engine_held_is_lost(count: Count, killed_at: flo
     assert count.out_of_order == ()
 
 
-async def pair_all(stack: Stack) -> dict[str, str]:
-    """Pair every phone and return the instance key of each."""
-    await stack.sandbox.create_phone(CONTACT, "Ann")
-    return {phone: await stack.pair(phone) for phone in PHONES}
-
-
 async def test_a_killed_engine_host_comes_back_and_the_other_hosts_never_notice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with running_stack(tmp_path / "data", BRIDGE_SESSIONS_PER_HOST="2") as stack:
-        keys = await pair_all(stack)
+        await stack.sandbox.create_phone(CONTACT, "Ann")
+        keys = await stack.pair_all(PHONES)
         before = {key: await stack.status(key) for key in keys.values()}
         hosts = await stack.hosts()
         victim = min(hosts)
@@ -79,7 +78,8 @@ async def test_a_killed_bridge_comes_back_and_every_acknowledged_text_arrives_on
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with running_stack(tmp_path / "data") as stack:
-        keys = await pair_all(stack)
+        await stack.sandbox.create_phone(CONTACT, "Ann")
+        keys = await stack.pair_all(PHONES)
         async with trio.open_nursery() as nursery:
             flow = Flow(stack, CONTACT, PHONES, RATE)
             await nursery.start(flow.run)
@@ -96,3 +96,58 @@ async def test_a_killed_bridge_comes_back_and_every_acknowledged_text_arrives_on
         with capsys.disabled():
             print(f"\nbridge killed at {RATE:.0f} texts/s: {counted}")
         assert_nothing_but_what_the_engine_held_is_lost(counted, killed_at, set(PHONES))
+
+
+async def test_twenty_instances_started_stopped_and_used_at_once_kill_no_engine_host(tmp_path: Path) -> None:
+    phones = [f"49151000003{n:02}" for n in range(20)]
+    async with running_stack(tmp_path / "data", BRIDGE_SESSIONS_PER_HOST="10") as stack:
+        await stack.sandbox.create_phone(CONTACT, "Ann")
+        keys = list((await stack.pair_all(phones)).values())
+        before = {name: host["pid"] for name, host in (await stack.hosts()).items()}
+        cycles = dict.fromkeys(keys, 0)
+        with trio.move_on_after(STORM_S):
+            async with trio.open_nursery() as nursery:
+                for key in keys:
+                    nursery.start_soon(start_use_stop, stack, key, cycles)
+        await stack.until_online(*[key for key in keys if (await stack.status(key))["state"] != "paused"])
+        after = {name: host["pid"] for name, host in (await stack.hosts()).items()}
+        assert after == before
+        assert min(cycles.values()) >= 3
+
+
+async def start_use_stop(stack: Stack, key: str, cycles: dict[str, int]) -> None:
+    """Send, go away, come back, again and again."""
+    while True:
+        sent = await stack.call("POST", "/message/send", instance_key=key, phone=CONTACT, message="here")
+        assert sent["status"] == "sent"
+        await stack.call("POST", f"/instance/{key}/disconnect")
+        await stack.call("POST", "/instance/connect", instance_key=key, wait_s=0)
+        await stack.until_online(key)
+        cycles[key] += 1
+
+
+async def test_a_receiver_that_was_away_gets_everything_afterwards_once_and_in_order(
+    tmp_path: Path, empty_database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = "whsec_" + base64.b64encode(b"the receiver that goes away sometimes").decode()
+    arguments = ("--database-url", empty_database_url, "--secret", secret)
+    async with running_stack(tmp_path / "data", BRIDGE_WEBHOOK_ALLOW="127.0.0.0/8") as stack:
+        await stack.sandbox.create_phone(CONTACT, "Ann")
+        flow = Flow(stack, CONTACT, PHONES[:2], RATE)
+        async with trio.open_nursery() as nursery:
+            with process(*arguments) as receiver:
+                url = receiver.url
+                await stack.pair_all(PHONES[:2], webhook={"url": f"{url}/webhook", "secret": secret})
+                await nursery.start(flow.run)
+                await flow.sent(100)
+            with trio.move_on_after(AWAY_S):
+                await flow.sent(10_000)
+            with process(*arguments, "--port", url.rpartition(":")[2]):
+                await flow.sent(100)
+                flow.stopped.set()
+                async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+                    counted = await settle(stack, CONTACT, receiver=client, timeout_s=60)
+        with capsys.disabled():
+            print(f"\nreceiver away for {AWAY_S:.0f} s at {RATE:.0f} texts/s: {counted}")
+        assert (counted.lost, counted.doubled, counted.out_of_order) == ((), (), ())
+        assert counted.received == counted.sent

@@ -190,9 +190,7 @@ async def test_a_commands_result_and_its_event_are_one_commit(store: Store) -> N
     assert await rows(store, "select count(*) from bridge.event") == [(0,)]
     assert await rows(store, "select count(*) from bridge.lane") == [(0,)]
     async with store.pool.transaction() as conn:
-        (stored,) = await store.events.append_in(
-            conn, instance.key, instance.node, instance.epoch, [instance.draft()]
-        )
+        (stored,) = await store.events.append_in(conn, instance.key, instance.node, instance.epoch, [instance.draft()])
     store.events.committed()
     assert (stored.seq, woken) == (1, [True])
     with pytest.raises(StaleOwner):

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Sequence
-from functools import partial
 
 import trio
 
@@ -275,14 +274,20 @@ async def test_append_claim_and_settle_at_once_lose_nothing_and_never_lock_cross
 
 
 async def test_hot_statements_find_everything_by_index(store: Store) -> None:
-    """With rows present, the plans of append, claim and settle read no table from end to end that can be long."""
+    """With many rows, the plans of append, claim and settle read no table from end to end that can be long."""
     instances = [await owned(store) for _ in range(4)]
-    for _ in range(3):
-        await endpoint(store, URL)
-    async with trio.open_nursery() as nursery:
-        for instance in instances:
-            events = [text_event(f"{number % 300}@s.whatsapp.net") for number in range(1_500)]
-            nursery.start_soon(partial(instance.append, *events))
+    target = await endpoint(store, URL)
+    await instances[0].append(*(text_event(str(number)) for number in range(50)))
+    for statement in (
+        "insert into bridge.event (id, instance_key, seq, type, chat, dedup_key, body, owner, epoch)"
+        " select 'evt_' || n, repeat('a', 32), n, 'message.received', n, n, repeat('x', 500), 'node', 1 from {} n",
+        "insert into bridge.message"
+        " select repeat('a', 32), n, n, n, false, 'text', null, 'sent', now(), 'x', 1 from {} n",
+        f"insert into bridge.lane (endpoint_id, key, pending) select '{target}', n, 1 from {{}} n",
+        "insert into bridge.delivery (event_id, endpoint_id, lane_key, seq)"
+        f" select 'evt_' || n, '{target}', n, n from {{}} n",
+    ):
+        await run(store, statement.format("generate_series(1, 40000)"))
     await run(store, "analyze")
     lanes = await claim(store, free=10)
     head = lanes[0]

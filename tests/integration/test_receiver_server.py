@@ -1,9 +1,11 @@
 """The HTTP server against clients that are slow, many, rude or broken."""
 
 import random
+import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+import pytest
 import trio
 
 from receiver.http import Request, Response
@@ -25,6 +27,7 @@ class Site:
         self.ended = trio.Event()
 
     async def handle(self, request: Request) -> Response:
+        await trio.lowlevel.checkpoint()
         self.entered.set()
         if request.path == "/held":
             await self.leave.wait()
@@ -33,6 +36,10 @@ class Site:
         if request.path == "/large":
             return Response(200, b"x" * 30_000_000)
         return OK
+
+    async def until_entered(self) -> None:
+        with trio.fail_after(DEADLINE_S):
+            await self.entered.wait()
 
     async def connect(self) -> trio.SocketStream:
         return await trio.open_tcp_stream("127.0.0.1", self.port)
@@ -84,9 +91,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         answers = await server.ask(
             GET + GET.replace(b" / ", b" /broken ") + GET.replace(b"x\r\n", b"x\r\nconnection: close\r\n")
         )
-    assert [line for line in answers.split(b"\r\n") if b"HTTP/1.1" in line] == [
-        b"HTTP/1.1 200 OK", b'HTTP/1.1 500 Internal Server Error', b'HTTP/1.1 200 OK'
-    ]  # fmt: skip
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"500", b"200"]
 
 
 async def test_a_client_that_asks_for_leave_gets_it() -> None:
@@ -112,14 +117,11 @@ async def test_no_bytes_of_a_client_end_the_server() -> None:
 
         async def attack(data: bytes) -> None:
             async with await server.connect() as stream:
-                with trio.move_on_after(DEADLINE_S):
-                    try:
-                        await stream.send_all(data)
-                        if chooser.random() < 0.5:
-                            await stream.send_eof()
-                            await stream.receive_some()
-                    except (trio.BrokenResourceError, trio.ClosedResourceError):
-                        pass
+                with suppress(trio.BrokenResourceError), trio.fail_after(DEADLINE_S):
+                    await stream.send_all(data)
+                    if chooser.random() < 0.5:
+                        await stream.send_eof()
+                        await stream.receive_some()
 
         for _ in range(10):
             async with trio.open_nursery() as nursery:
@@ -140,20 +142,16 @@ async def test_an_idle_connection_is_closed_after_its_time() -> None:
 
 async def test_a_request_that_trickles_in_is_cut_off() -> None:
     async with site(Limits(request_s=0.2)) as server, await server.connect() as stream:
-        with trio.fail_after(DEADLINE_S):
-            for letter in b"POST / HTTP/1.1\r\n" + b"x" * 10_000:
-                try:
-                    await stream.send_all(bytes([letter]))
-                except trio.BrokenResourceError:
-                    return
+        with trio.fail_after(DEADLINE_S), pytest.raises(trio.BrokenResourceError):
+            while True:
+                await stream.send_all(b"P")
                 await trio.sleep(0.01)  # the pace of the slow client, not a wait
-    raise AssertionError("the server took all of it")
 
 
 async def test_a_client_that_does_not_read_is_cut_off() -> None:
     async with site(Limits(answer_s=0.2)) as server, await server.connect() as stream:
         await stream.send_all(GET.replace(b" / ", b" /large "))
-        await server.entered.wait()
+        await server.until_entered()
         server.stop.set()
         with trio.fail_after(3):  # less than the grace: it was the deadline of the answer
             await server.ended.wait()
@@ -178,9 +176,9 @@ async def test_a_stop_finishes_what_was_begun_and_closes_what_was_idle() -> None
         async with await server.connect() as idle, await server.connect() as busy:
             await idle.send_all(GET)
             assert await answer_of(idle)
-            await busy.send_all(GET.replace(b" / ", b" /held "))
             server.entered = trio.Event()
-            await server.entered.wait()
+            await busy.send_all(GET.replace(b" / ", b" /held "))
+            await server.until_entered()
             server.stop.set()
             assert await rest_of(idle) == b""
             server.leave.set()
@@ -194,7 +192,7 @@ async def test_a_stop_finishes_what_was_begun_and_closes_what_was_idle() -> None
 async def test_a_stop_does_not_wait_longer_than_its_grace() -> None:
     async with site(grace_s=0.2) as server, await server.connect() as stream:
         await stream.send_all(GET.replace(b" / ", b" /held "))
-        await server.entered.wait()
+        await server.until_entered()
         server.stop.set()
         with trio.fail_after(DEADLINE_S):
             await server.ended.wait()

@@ -1,6 +1,6 @@
 """Webhooks over real HTTP into a real PostgreSQL: stored once, byte by byte, before the answer, or not at all."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -22,8 +22,8 @@ async def receiver(empty_database_url: str) -> AsyncIterator[Running]:
 
 
 @pytest.fixture
-async def database(receiver: Running, empty_database_url: str) -> AsyncIterator[psycopg.Connection]:
-    """A connection of the test's own; it depends on the receiver so that the table is there."""
+def database(empty_database_url: str) -> Iterator[psycopg.Connection]:
+    """A connection of the test's own."""
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         yield connection
 
@@ -100,14 +100,15 @@ async def test_a_body_over_the_limit_is_not_stored_announced_or_not(
     receiver: Running, database: psycopg.Connection
 ) -> None:
     body = '{"x":"' + "a" * MAX_BODY_BYTES + '"}'
-
-    async def pieces() -> AsyncIterator[bytes]:
-        yield body.encode()
-
     announced = await receiver.post(1, body=body)
-    chunked = await receiver.client.post("/", content=pieces(), headers=signed("evt_1", body))
-    for answer in (announced, chunked):
-        assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    assert (announced.status_code, announced.json()["code"]) == (413, "body_too_large")
+    head = "".join(f"{name}: {value}\r\n" for name, value in signed("evt_1", body).items())
+    with trio.fail_after(DEADLINE_S):
+        async with await receiver.connect() as stream:
+            await stream.send_all(f"POST / HTTP/1.1\r\nhost: x\r\n{head}transfer-encoding: chunked\r\n\r\n".encode())
+            await stream.send_all(f"{len(body):x}\r\n{body}\r\n0\r\n\r\n".encode())
+            chunked = b"".join([piece async for piece in stream])
+    assert chunked.startswith(b"HTTP/1.1 413 ")
     assert rows(database) == []
 
 
@@ -131,7 +132,7 @@ async def test_nobody_is_answered_before_the_commit_and_those_who_wait_share_the
             assert stored == []
     assert stored == [True] * 50
     assert receiver.store.counts()["batches"] == before + 2
-    assert [row[0] for row in rows(database)][0] == "evt_0"
+    assert rows(database)[0][0] == "evt_0"
 
 
 async def test_cursors_wait_for_the_commit_of_another_receiver_on_the_same_database(
@@ -156,6 +157,7 @@ async def test_a_row_that_the_database_refuses_does_not_take_its_batch_with_it(
     outcomes: dict[str, object] = {}
 
     async def store(webhook_id: str, kind: str) -> None:
+        await trio.lowlevel.checkpoint()
         try:
             outcomes[webhook_id] = await receiver.store.store(
                 Incoming(webhook_id, 1, Index(None, kind, None, None), b"{}")
@@ -267,7 +269,7 @@ async def test_health_counts_what_was_stored_and_refused(receiver: Running) -> N
 
 async def test_a_receiver_that_stops_is_not_ready(receiver: Running) -> None:
     with trio.fail_after(DEADLINE_S):
-        async with await trio.open_tcp_stream("127.0.0.1", int(receiver.url.rsplit(":", 1)[1])) as stream:
+        async with await receiver.connect() as stream:
             await stream.send_all(b"GET /readyz HTTP/1.1\r\n")  # begun: the drain waits for it
             assert (await receiver.client.get("/livez")).status_code == 200
             receiver.stop.set()

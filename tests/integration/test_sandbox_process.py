@@ -67,7 +67,8 @@ async def test_it_does_not_outlive_its_parent(tmp_path: Path) -> None:
             child = json.loads(line)["pid"]
     finally:
         parent.kill()
-        await parent.wait()
+        with trio.move_on_after(5, shield=True):
+            await parent.wait()
     with trio.fail_after(10):
         while _runs(child):  # noqa: ASYNC110 - nothing of ours is told of a stranger's end
             await trio.sleep(0.02)

@@ -46,7 +46,6 @@ QUERIES = [
     ("commands", "start", COMMAND, "command_pkey"),
     ("commands", "finish", COMMAND | {"state": "sent"}, "command_pkey"),
     ("commands", "recover", COMMAND, "command_open"),
-    ("housekeeping", "commands", {"commands_s": 19_900}, "command_finished"),
     ("keys", "find", {"hash": b"x" * 32}, "api_key_hash_key"),
 ]
 

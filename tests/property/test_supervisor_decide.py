@@ -293,3 +293,10 @@ def test_a_parked_child_is_not_tried_while_a_sibling_waits():
     waiting = Child("b", due=5)
     assert decide.step((parked, waiting), 2) == Sleep(5)
     assert decide.step((parked, replace(waiting, phase=Phase.RUNNING)), 2) == Launch("a")
+
+
+def test_a_siblings_crash_does_not_shorten_a_longer_backoff():
+    policy = Policy(Strategy.ONE_FOR_ALL, backoff=Backoff(1, 1, jitter=0))
+    lane = (Child("a", phase=Phase.RUNNING, proven=True), Child("b", due=50, proven=True))
+    outcome = decide.ended(policy, lane, End("a", Reason.ABNORMAL, 10), ())
+    assert [child.due for child in outcome.lane] == [11, 50]

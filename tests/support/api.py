@@ -1,7 +1,7 @@
 """A running API for tests: the real application and server on a socket, over an instance directory in memory."""
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -121,6 +121,7 @@ class MemoryDirectory:
     outcome: str = "sent"
     hold: trio.Event | None = None
     """While set and not fired, calls wait for it after they began."""
+    calls: int = 0
     begun: trio.Event = field(default_factory=trio.Event)
     finished: trio.Event = field(default_factory=trio.Event)
 
@@ -195,6 +196,7 @@ class MemoryDirectory:
 
     async def _work(self) -> None:
         await trio.lowlevel.checkpoint()
+        self.calls += 1
         self.begun.set()
         if self.hold is not None:
             await self.hold.wait()
@@ -250,6 +252,13 @@ def instance_row(key: InstanceKey, **fields: object) -> InstanceRow:
     return replace(row, **fields)  # type: ignore[arg-type]
 
 
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for what another task brings about without saying so; fails after a deadline."""
+    with trio.fail_after(DEADLINE_S):
+        while not condition():  # noqa: ASYNC110  # the condition is the server's inside or its peer's socket
+            await trio.sleep(0.01)
+
+
 @dataclass
 class Api:
     """A running API and a client that has its key."""
@@ -267,6 +276,10 @@ class Api:
         row = instance_row(new_instance_key(), **fields)
         self.store.rows[row.key] = row
         return row.key
+
+    def stranger(self) -> httpx2.AsyncClient:
+        """Return a client without a key."""
+        return httpx2.AsyncClient(base_url=self.bound.url, trust_env=False, verify=False, timeout=DEADLINE_S)
 
     async def raw(self, *parts: bytes) -> bytes:
         """Send bytes on a connection of its own and return all that comes back until it is closed."""
@@ -305,7 +318,7 @@ async def running_api(
     async with (
         serving(create_app(context), timing=timing, drain_s=drain_s) as (server, bound, stop),
         httpx2.AsyncClient(
-            base_url=bound.url, headers={"X-Api-Key": API_KEY}, trust_env=False, timeout=DEADLINE_S
+            base_url=bound.url, headers={"X-Api-Key": API_KEY}, trust_env=False, verify=False, timeout=DEADLINE_S
         ) as client,
     ):
         yield Api(store, directory, probes, server, bound, stop, client)

@@ -10,7 +10,7 @@ import httpx2
 import trio
 
 from bridge.sandbox.client import Known, SandboxRefused
-from tests.support.stack import Stack, until
+from tests.support.stack import Stack, received, until
 
 BURST = 10
 
@@ -70,27 +70,34 @@ class Count:
         )
 
 
-async def settle(stack: Stack, contact: str, *, quiet_s: float = 3.0, timeout_s: float = 60.0) -> Count:
-    """Wait until everything is acknowledged and nothing new arrives for a while, and count."""
+async def settle(
+    stack: Stack,
+    contact: str,
+    *,
+    receiver: httpx2.AsyncClient | None = None,
+    quiet_s: float = 2.0,
+    timeout_s: float = 20.0,
+) -> Count:
+    """Wait until everything was acknowledged and has arrived, and a while for what should not come; then count.
 
-    async def all_acknowledged() -> bool:
-        return all(message.acknowledged for message in await stack.sandbox.oracle(phone=contact))
+    What does not arrive within `timeout_s` is counted as it is then.
+    """
+    receiver = receiver or stack.receiver
+
+    async def all_here() -> bool:
+        counted = await count(stack, contact, receiver)
+        return counted.received == counted.acknowledged == counted.sent
 
     with trio.move_on_after(timeout_s):
-        await until(all_acknowledged, timeout_s, every_s=0.2)
-    last, since = -1, time.monotonic()
-    while time.monotonic() - since < quiet_s:
-        now = len(await stack.received_texts())
-        if now != last:
-            last, since = now, time.monotonic()
-        await trio.sleep(0.2)
-    return await count(stack, contact)
+        await until(all_here, timeout_s, every_s=0.5)
+    await trio.sleep(quiet_s)
+    return await count(stack, contact, receiver)
 
 
-async def count(stack: Stack, contact: str) -> Count:
+async def count(stack: Stack, contact: str, receiver: httpx2.AsyncClient) -> Count:
     """Compare the oracle with the receiver."""
     known = [message for message in await stack.sandbox.oracle(phone=contact) if message.text]
-    events = await stack.received(type="message.received")
+    events = await received(receiver, type="message.received")
     times = Counter(event["body"]["data"]["text"] for event in events)
     acknowledged = [message for message in known if message.acknowledged]
     order: dict[str, list[int]] = {}

@@ -78,6 +78,10 @@ class Running:
         assert isinstance(found, list)
         return found
 
+    async def connect(self) -> trio.SocketStream:
+        """Return a bare connection."""
+        return await trio.open_tcp_stream("127.0.0.1", int(self.url.rsplit(":", 1)[1]))
+
     async def until_ready(self) -> None:
         """Wait until /readyz answers 200."""
         await until(self._is_ready)

@@ -4,8 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,22 @@ class ChildGone(Exception):
     """The child process ended while something was expected of it."""
 
 
-async def _lines(stream: trio.abc.ReceiveStream) -> AsyncGenerator[dict[str, Any], None]:
-    buffer = b""
-    async for data in stream:
-        *whole, buffer = (buffer + data).split(b"\n")
-        for line in whole:
-            yield json.loads(line)
+class _Lines:
+    """Reads JSON lines from a process."""
+
+    def __init__(self, stream: trio.abc.ReceiveStream) -> None:
+        self._stream = stream
+        self._buffer = b""
+
+    async def next(self) -> dict[str, Any] | None:
+        """Return the next line, None at the end."""
+        while b"\n" not in self._buffer:
+            data = await self._stream.receive_some()
+            if not data:
+                return None
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return json.loads(line)
 
 
 @dataclass
@@ -48,12 +58,11 @@ class SandboxProcess:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY
         )
         with trio.fail_after(20):
-            async with aclosing(_lines(self.process.stdout)) as lines:
-                async for line in lines:
-                    self.ready = line
-                    self.port = int(line["control"].rpartition(":")[2])
-                    return
-        raise ChildGone("sandbox")
+            line = await _Lines(self.process.stdout).next()
+        if line is None:
+            raise ChildGone("sandbox")
+        self.ready = line
+        self.port = int(line["control"].rpartition(":")[2])
 
     async def kill(self) -> None:
         """End it as a crash does."""
@@ -66,7 +75,7 @@ class SandboxProcess:
         process, self.process = self.process, None
         if process is None:
             return
-        with trio.CancelScope(shield=True):
+        with trio.move_on_after(10, shield=True):
             await process.stdin.aclose()
             with trio.move_on_after(5):
                 await process.wait()
@@ -87,7 +96,8 @@ async def running_sandbox(data_dir: Path) -> AsyncIterator[SandboxProcess]:
         await sandbox.start()
         yield sandbox
     finally:
-        await sandbox.stop()
+        with trio.move_on_after(10, shield=True):
+            await sandbox.stop()
 
 
 class Neonize:
@@ -155,21 +165,21 @@ class Neonize:
 
     async def read(self) -> None:
         """Take in what the process says until it ends."""
-        async with aclosing(_lines(self.process.stdout)) as lines:
-            async for line in lines:
-                if "reply" in line:
-                    self._replies[line["reply"]] = line
-                else:
-                    self.events.append(line)
-                changed, self._changed = self._changed, trio.Event()
-                changed.set()
+        lines = _Lines(self.process.stdout)
+        while (line := await lines.next()) is not None:
+            if "reply" in line:
+                self._replies[line["reply"]] = line
+            else:
+                self.events.append(line)
+            changed, self._changed = self._changed, trio.Event()
+            changed.set()
         self._gone = True
         self._changed.set()
 
     async def kill(self) -> None:
         """End the process as a crash does."""
         self.process.kill()
-        with trio.CancelScope(shield=True):
+        with trio.move_on_after(10, shield=True):
             await self.process.wait()
 
     async def _change(self) -> None:
@@ -198,7 +208,7 @@ async def neonize_clients(sandbox: SandboxProcess, database: Path) -> AsyncItera
             yield clients
             nursery.cancel_scope.cancel()
     finally:
-        await clients.kill()
-        with trio.CancelScope(shield=True):
+        with trio.move_on_after(10, shield=True):
+            await clients.kill()
             await process.stdin.aclose()
             await process.stdout.aclose()

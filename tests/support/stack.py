@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -108,14 +108,26 @@ class Stack:
         assert answer.status_code < 300, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json()
 
-    async def pair(self, phone: str) -> str:
+    async def pair(self, phone: str, **options: Any) -> str:
         """Create an instance, pair it with `phone`, wait until it is online, and return its key."""
-        key: str = (await self.call("POST", "/instance/create"))["instance_key"]
+        key: str = (await self.call("POST", "/instance/create", **options))["instance_key"]
         await self.call("POST", "/instance/connect", instance_key=key)
         qr = await self.call("GET", f"/instance/{key}/qr?format=json")
         await self.sandbox.scan(phone, qr["code"])
         await self.until_online(key)
         return key
+
+    async def pair_all(self, phones: Iterable[str], **options: Any) -> dict[str, str]:
+        """Pair all of them at once and return the instance key of each."""
+        keys: dict[str, str] = {}
+
+        async def pair(phone: str) -> None:
+            keys[phone] = await self.pair(phone, **options)
+
+        async with trio.open_nursery() as nursery:
+            for phone in phones:
+                nursery.start_soon(pair, phone)
+        return keys
 
     async def status(self, key: str) -> dict[str, Any]:
         found: dict[str, Any] = await self.call("GET", f"/instance/{key}/status")

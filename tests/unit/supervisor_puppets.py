@@ -89,14 +89,16 @@ async def running(supervisor: Supervisor) -> AsyncIterator[trio.Event]:
 
 async def reached(supervisor: Supervisor, child: str, state: State, *, restarts: int = 0) -> None:
     """Wait until a child is in a state, after at least so many restarts."""
-    while True:
-        seen = supervisor.child(child)
-        if seen is not None and seen.state is state and seen.restarts >= restarts:
-            return
-        await supervisor.changed()
+    with trio.fail_after(PATIENCE_S):
+        while True:
+            seen = supervisor.child(child)
+            if seen is not None and seen.state is state and seen.restarts >= restarts:
+                return
+            await supervisor.changed()
 
 
 async def gone(supervisor: Supervisor, child: str) -> None:
     """Wait until a child is forgotten."""
-    while supervisor.child(child) is not None:
-        await supervisor.changed()
+    with trio.fail_after(PATIENCE_S):
+        while supervisor.child(child) is not None:
+            await supervisor.changed()

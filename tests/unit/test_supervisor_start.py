@@ -193,6 +193,24 @@ async def test_restart_child_that_fails_tells_the_caller_and_stays_supervised(au
         await reached(tree, "a", State.RUNNING)
 
 
+async def test_a_child_stopped_in_its_first_start_can_be_restarted_and_is_supervised_then(autojump_clock):
+    puppet = Puppet("a", [], start_takes_s=3)
+    async with running(tree := Supervisor("tree")):
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def _start():
+                with pytest.raises(StartFailed, match="was stopped"):
+                    await tree.start_child(puppet.spec(shutdown_s=BRUTAL_KILL))
+
+            await trio.sleep(1)
+            await tree.stop_child("a")
+        puppet.on_start = [OSError("no route")]
+        with pytest.raises(StartFailed):
+            await tree.restart_child("a")
+        await reached(tree, "a", State.RUNNING)
+
+
 async def test_a_restart_ended_by_a_stop_tells_its_caller(autojump_clock):
     puppet = Puppet("a", [], start_takes_s=3)
     async with running(tree := Supervisor("tree", [puppet.spec()])), trio.open_nursery() as nursery:

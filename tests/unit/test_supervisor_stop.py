@@ -68,14 +68,17 @@ async def test_a_child_that_crashes_while_stopping_does_not_keep_the_others_from
     assert [record.message for record in caplog.records] == ["child.stop_failed"]
 
 
-async def test_a_child_that_ignores_cancellation_is_reported_and_waited_for(autojump_clock, caplog):
+@pytest.mark.parametrize("asked", [True, False], ids=["asked to stop", "cancelled from outside"])
+async def test_a_child_that_ignores_cancellation_is_reported_and_waited_for(autojump_clock, caplog, asked):
     async def deaf(*, stop, task_status):
         task_status.started()
         with trio.CancelScope(shield=True):
             await trio.sleep(60)
 
-    async with running(Supervisor("tree", [ChildSpec("a", deaf, shutdown_s=1)])):
-        pass
+    with trio.CancelScope() as scope:
+        async with running(Supervisor("tree", [ChildSpec("a", deaf, shutdown_s=1)])):
+            if not asked:
+                scope.cancel()
     assert trio.current_time() == 60
     assert ("child.ignores_cancellation", logging.ERROR) in [(r.message, r.levelno) for r in caplog.records]
 

@@ -169,6 +169,20 @@ async def test_a_parked_child_leaves_its_group_running(autojump_clock):
         assert len(puppets["a"].starts) == len(puppets["c"].starts) == 1
 
 
+async def test_a_parked_child_is_not_started_with_its_group(autojump_clock):
+    _, puppets = family()
+    tree = tree_of(puppets, Strategy.ONE_FOR_ALL, intensity=Intensity(1, 100), parking=Parking(300))
+    async with running(tree):
+        puppets["b"].end(ValueError("boom"))
+        await reached(tree, "c", State.RUNNING, restarts=1)
+        puppets["b"].end(ValueError("boom"))
+        await reached(tree, "b", State.PARKED)
+        puppets["a"].end(ValueError("boom"))
+        await reached(tree, "c", State.RUNNING, restarts=2)
+        assert tree.child("b").state is State.PARKED
+        assert len(puppets["b"].starts) == 2
+
+
 async def test_children_are_started_in_order_each_when_the_one_before_is_up(autojump_clock):
     _, puppets = family(start_takes_s=2)
     async with running(tree_of(puppets, Strategy.ONE_FOR_ONE)):

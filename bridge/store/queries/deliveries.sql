@@ -87,7 +87,7 @@ with result as materialized (
     where fate = 'parked'
 ), count as (
     select h.endpoint_id, h.key, h.pending - count(r.fate) filter (where r.fate <> 'retry') as pending,
-           h.release and h.claimed_by = %(node)s as release, coalesce(h.wait_s, 0) as wait_s
+           coalesce(h.release and h.claimed_by = %(node)s, false) as release, coalesce(h.wait_s, 0) as wait_s
     from held h
     left join recorded r on r.endpoint_id = h.endpoint_id and r.lane_key = h.key
     group by h.endpoint_id, h.key, h.pending, h.release, h.claimed_by, h.wait_s
@@ -97,14 +97,12 @@ with result as materialized (
     where l.endpoint_id = c.endpoint_id and l.key = c.key and c.release and c.pending <= 0
 ), kept as (
     update bridge.lane l
-    set pending = greatest(c.pending, 0)
+    set pending = greatest(c.pending, 0),
+        next_at = case when c.release then now() + make_interval(secs => c.wait_s) else l.next_at end,
+        claimed_by = case when not c.release then l.claimed_by end,
+        claimed_until = case when not c.release then l.claimed_until end
     from count c
-    where l.endpoint_id = c.endpoint_id and l.key = c.key and not coalesce(c.release, false) and c.pending <> l.pending
-), freed as (
-    update bridge.lane l
-    set pending = c.pending, next_at = now() + make_interval(secs => c.wait_s), claimed_by = null, claimed_until = null
-    from count c
-    where l.endpoint_id = c.endpoint_id and l.key = c.key and c.release and c.pending > 0
+    where l.endpoint_id = c.endpoint_id and l.key = c.key and (not c.release or c.pending > 0)
 )
 select set_config('synchronous_commit', 'off', true)
 

@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
 from receiver.errors import ConfigError
 from receiver.verify import Secret, parse_secrets
 
@@ -40,6 +43,10 @@ def build(
     url = database_url or env.get("RECEIVER_DATABASE_URL", "")
     if not url:
         raise ConfigError("no database: give --database-url or RECEIVER_DATABASE_URL")
+    try:
+        conninfo_to_dict(url)
+    except psycopg.Error:
+        raise ConfigError("the database's URL is not well-formed") from None
     keys = parse_secrets(secrets or _secrets_of(env))
     if not keys:
         raise ConfigError("no secret: give --secret, RECEIVER_SECRET or RECEIVER_SECRET_FILE")

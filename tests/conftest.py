@@ -25,6 +25,15 @@ _PREFIX = "bridge-test-postgres-"
 _names = itertools.count(1)
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Return a folder of this test's own. pytest's is closed to the user that PostgreSQL is run as when we are root."""
+    with tempfile.TemporaryDirectory(prefix="bridge-test-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder).resolve()
+        path.chmod(0o711)
+        yield path
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Embedded]:
     """Return a PostgreSQL that ends with this process, even a killed one. Its data is not safe from a power failure."""

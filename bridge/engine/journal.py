@@ -12,7 +12,6 @@ never happens, segments are closed at a size and removed one by one.
 import fcntl
 import os
 import re
-import shutil
 import struct
 import threading
 import zlib
@@ -208,6 +207,8 @@ def forget(directory: Path, key: str) -> None:
         return
     lock = _lock(folder)
     try:
-        shutil.rmtree(folder)
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
     finally:
         os.close(lock)

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -37,6 +37,8 @@ from supervisor import (
 T = TypeVar("T")
 
 COME_UP_S = 30.0
+RETIRE_AFTER_S = 30.0
+"""How long a host may be without a session before its process ends."""
 JOURNAL_WAIT_S = 10.0
 
 
@@ -44,7 +46,7 @@ JOURNAL_WAIT_S = 10.0
 class EngineConfig:
     """How the engine runs."""
 
-    database_url: str
+    database_url: str = field(repr=False)
     journal_dir: Path
     sessions_per_host: int = 25
     sandbox: SandboxTrust | None = None
@@ -71,6 +73,7 @@ class EnginePool:
             cancel_grace_s=SHUTDOWN_S,
         )
         self._shared: dict[str, Port] = {}
+        self._retiring: set[str] = set()
         self._pairings = 0
         self._schema_ready = False
         self._schema_lock = trio.Lock()
@@ -80,6 +83,7 @@ class EnginePool:
         """Keep the hosts running until `stop`, then end them in good order."""
         self._journal_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._shared.clear()
+        self._retiring.clear()
         try:
             async with trio.open_nursery() as self._nursery:
                 await self._nursery.start(partial(self._supervisor.run, stop=stop))
@@ -156,7 +160,7 @@ class EnginePool:
         for _ in range(3):
             free = [port for port in self._shared.values() if port.load < self._per_host and not self._is_parked(port)]
             if not free:
-                number = next(n for n in itertools.count() if f"host {n}" not in self._shared)
+                number = next(n for n in itertools.count() if self._is_free(f"host {n}"))
                 return await self._start(f"host {number}", Restart.PERMANENT)
             port = max(free, key=lambda port: (port.up, port.load))
             if port.up:
@@ -169,6 +173,9 @@ class EnginePool:
             finally:
                 port.waiting -= 1
         raise EngineDown("no engine host comes up")
+
+    def _is_free(self, name: str) -> bool:
+        return name not in self._shared and name not in self._retiring
 
     def _is_parked(self, port: Port) -> bool:
         child = self._supervisor.child(port.name)
@@ -196,10 +203,20 @@ class EnginePool:
         await self._remove(port)
 
     def _retire(self, port: Port) -> None:
-        """End a shared host that has no session left, unless it is the last one."""
-        if port.name in self._shared and len(self._shared) > 1:
-            del self._shared[port.name]
-            self._soon(self._remove, port)
+        """End a shared host that stays without a session, unless it is the last one."""
+        if port.name in self._shared and port.name not in self._retiring:
+            self._retiring.add(port.name)
+            self._soon(self._retire_idle, port)
+
+    async def _retire_idle(self, port: Port) -> None:
+        """Give the host a while: sessions that come and go must not start and stop processes."""
+        try:
+            await trio.sleep(RETIRE_AFTER_S)
+            if not port.load and len(self._shared) > 1:
+                del self._shared[port.name]
+                await self._remove(port)
+        finally:
+            self._retiring.discard(port.name)  # its name is free again only now
 
     async def _remove(self, port: Port) -> None:
         with contextlib.suppress(NoSuchChild, NotRunning):

@@ -42,6 +42,9 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     sandbox: SandboxTrust | None = None
     settle_timeout_s: float = 30.0
 
+    def __repr__(self) -> str:
+        return f"Hello(version={self.version})"  # the URL has a password, and what has a repr ends in a log
+
 
 class Open(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """Start a session; without `jid`, a new device that wants to be paired."""

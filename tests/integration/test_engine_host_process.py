@@ -1,6 +1,7 @@
 """The host process itself: what it says on which descriptor, when it ends, whom it trusts."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -108,6 +109,35 @@ def test_a_host_ends_with_its_stdin() -> None:
         assert running.process.stdin is not None
         running.process.stdin.close()
         assert running.end()[0] == 0
+
+
+def test_a_host_does_not_outlive_its_parent_though_its_stdin_stays_open() -> None:
+    code = (
+        "import os, subprocess, sys\n"
+        "host = subprocess.Popen([sys.executable, '-P', '-m', 'bridge.engine.host'], stdin=0, stdout=1)\n"
+        "sys.stderr.write(f'{host.pid}\\n'); sys.stderr.flush(); host.wait()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes) as parent:
+        assert parent.stdin is not None and parent.stdout is not None and parent.stderr is not None
+        pidfd = os.pidfd_open(int(parent.stderr.readline()))
+        parent.stdin.write(wire.encode(hello()))
+        parent.stdin.flush()
+        assert parent.stdout.read(4)
+        parent.kill()
+        ended, _, _ = select.select([pidfd], [], [], 20)
+        os.close(pidfd)
+        assert ended, "the host lives on"
+
+
+def test_the_bridges_own_process_never_loads_the_library() -> None:
+    code = (
+        "import bridge.engine.pool, bridge.engine.translate, bridge.engine.compose, sys\n"
+        "print('neonize-' in open('/proc/self/maps').read(), 'neonize' in sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, cwd=REPOSITORY)
+    assert shown.stdout == "False False\n"
 
 
 def test_a_host_that_is_told_to_stop_exits_with_success() -> None:

@@ -204,6 +204,16 @@ async def test_a_start_that_can_not_get_through_says_so_and_leaves_no_session(
         await (await rig.online(ada)).close()
 
 
+async def test_a_library_that_aborts_takes_one_host_and_the_next_start_gets_another(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with running_rig(database_url, tmp_path) as rig:
+        ada = await rig.pair()
+        with pytest.raises(EngineDown):  # a device that the database does not have
+            await rig.pool.open(new_instance_key(), "4915099:1@s.whatsapp.net")
+        await (await rig.online(ada)).close()
+
+
 async def test_a_session_is_open_once(database_url: str, tmp_path: Path) -> None:
     async with running_rig(database_url, tmp_path) as rig:
         ada = await rig.pair()

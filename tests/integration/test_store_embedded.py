@@ -255,8 +255,9 @@ def test_root_gives_it_an_unprivileged_user_and_a_place_that_user_can_reach(stat
     assert Path(f"/proc/{running.pid}").stat().st_uid != 0
     embedded.stop(running)
 
-    elsewhere = state_dir / "var"
+    elsewhere = tmp_path / "var"
     monkeypatch.setattr(postgres_files, "ELSEWHERE", elsewhere)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     closed = tmp_path / "closed" / "state"
     closed.parent.mkdir(mode=0o700)
     homes = set()

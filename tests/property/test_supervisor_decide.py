@@ -295,8 +295,8 @@ def test_a_parked_child_is_not_tried_while_a_sibling_waits():
     assert decide.step((parked, replace(waiting, phase=Phase.RUNNING)), 2) == Launch("a")
 
 
-def test_a_siblings_crash_does_not_shorten_a_longer_backoff():
+def test_a_group_waits_for_the_longest_backoff_in_it():
     policy = Policy(Strategy.ONE_FOR_ALL, backoff=Backoff(1, 1, jitter=0))
-    lane = (Child("a", phase=Phase.RUNNING, proven=True), Child("b", due=50, proven=True))
-    outcome = decide.ended(policy, lane, End("a", Reason.ABNORMAL, 10), ())
-    assert [child.due for child in outcome.lane] == [11, 50]
+    a, b, c = Child("a", due=2, proven=True), Child("b", phase=Phase.RUNNING, proven=True), Child("c", due=50)
+    outcome = decide.ended(policy, (a, b, c), End("b", Reason.ABNORMAL, 10), ())
+    assert [child.due for child in outcome.lane] == [11, 11, 50]

@@ -118,7 +118,7 @@ class Hook:
         await stream.send_all((head or b"") + reply.body)
         http.send(h11.Data(data=reply.body))
         http.send(h11.EndOfMessage())
-        return not reply.close
+        return not reply.close and http.our_state is h11.DONE
 
 
 @asynccontextmanager

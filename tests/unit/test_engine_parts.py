@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from bridge.engine import jids
+from bridge.engine import jids, wire
 from bridge.engine.failures import is_certain
 from bridge.engine.host import log, preflight
 from bridge.engine.host.library import METHODS
 from bridge.engine.host.trust import TrustRefused, trust_sandbox
 from bridge.engine.hostlog import HostLog, Scrubber
+from bridge.engine.pool import EngineConfig
 from bridge.engine.urls import engine_url
-from bridge.engine.wire import SandboxTrust
+from bridge.engine.wire import Hello, SandboxTrust
 from bridge.protos import neonize_pb
 
 SECRET = "p@ss/w:rd"
@@ -56,6 +57,12 @@ def test_no_line_of_a_host_shows_a_password(tmp_path: Path) -> None:
     shown = (tmp_path / "host.log").read_text() + "".join(host_log.tail)
     assert not any(word in shown for word in (SECRET, "p%40ss", "other", "third"))
     assert "last" in shown
+
+
+def test_the_configuration_does_not_show_its_password(tmp_path: Path) -> None:
+    url = f"host=h user=u password={SECRET} dbname=d"
+    hello = Hello(wire.VERSION, url, "", b"")
+    assert SECRET not in repr((EngineConfig(url, tmp_path), hello))
 
 
 def test_a_host_that_logs_for_ever_fills_no_disk(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def test_neither_password_nor_secret_is_in_its_representation() -> None:
     ("change", "reason"),
     [
         ({"RECEIVER_DATABASE_URL": ""}, "no database"),
+        ({"RECEIVER_DATABASE_URL": "postgresql://user:hidden@[db/x"}, "not well-formed$"),
         ({"RECEIVER_SECRET": " "}, "no secret"),
         ({"RECEIVER_SECRET_FILE": "/nowhere/at/all"}, "cannot be read"),
         ({"RECEIVER_PORT": "65536"}, "a port"),

@@ -193,6 +193,18 @@ async def test_a_stop_handles_what_is_queued_takes_no_more_and_says_goodbye(auto
         assert clerk.goodbyes == 1
 
 
+async def test_what_runs_in_the_actors_nursery_ends_with_a_stop_after_the_goodbye(autojump_clock):
+    class Busy(Clerk):
+        async def on_start(self) -> None:
+            await super().on_start()
+            self.nursery.start_soon(trio.sleep_forever)
+
+    async with running(employed(clerk := Busy(), shutdown_s=5)):
+        pass
+    assert clerk.goodbyes == 1
+    assert trio.current_time() == 0
+
+
 async def test_a_drain_that_exceeds_the_grace_fails_who_still_waits(autojump_clock):
     async def ask(message):
         with pytest.raises(ActorDown):
@@ -325,7 +337,15 @@ async def test_answers_to_letters_nobody_waits_for_are_dropped(autojump_clock):
     letter = await mailbox.receive()
     assert not letter.awaited
     letter.reply(1)
+
+
+async def test_a_failed_mailbox_gives_nothing_more_to_its_receiver():
+    mailbox = Mailbox[str](2)
+    mailbox.tell("a")
     mailbox.fail()
+    assert mailbox.depth == 0
+    with pytest.raises(trio.EndOfChannel):
+        await mailbox.receive()
 
 
 def test_a_mailbox_without_room_is_refused():

@@ -145,7 +145,7 @@ class App:
         log.error("bridge.stop_took_too_long", seconds=self._settings.shutdown_s)
         scope.cancel()
 
-    async def _serve(self, *, stop: trio.Event, task_status: trio.TaskStatus[object]) -> None:
+    async def _serve(self, *, stop: trio.Event, task_status: trio.TaskStatus[object]) -> None:  # noqa: ASYNC128
         await self._make_key()
         await self._make_endpoint()
         await self.http.run(stop=stop, task_status=task_status)

@@ -15,6 +15,7 @@ from bridge.engine import jids, journal
 from bridge.engine.errors import EngineDown, EngineRefused, JournalBusy
 from bridge.engine.hostlog import Scrubber
 from bridge.engine.journal import Record
+from bridge.engine.pace import Pace
 from bridge.engine.port import SHUTDOWN_S, Port, PortConfig
 from bridge.engine.session import Session
 from bridge.engine.urls import engine_url
@@ -52,6 +53,8 @@ class EngineConfig:
     sandbox: SandboxTrust | None = None
     """Talk to a local WhatsApp server, and to nothing else."""
     idle_session_timeout_ms: int = 45_000
+    connection_budget: int = 240
+    """Database connections that starts may use at once; sessions that are busy need two each all the time."""
     device_name: str = "WhatsApp Bridge"
     """What the phone lists as the linked device."""
     log_dir: Path | None = None
@@ -72,6 +75,7 @@ class EnginePool:
             parking=Parking(60),
             cancel_grace_s=SHUTDOWN_S,
         )
+        self._pace = Pace(config.connection_budget, config.idle_session_timeout_ms / 1000)
         self._shared: dict[str, Port] = {}
         self._retiring: set[str] = set()
         self._pairings = 0
@@ -104,6 +108,7 @@ class EnginePool:
             device = jids.parse(jid)
         except jids.BadJid as error:
             raise EngineRefused(str(error)) from None
+        await self._pace.wait()
         async with self._schema():
             port = await self._place()
             return await port.open(key, device, port.close)
@@ -112,6 +117,7 @@ class EnginePool:
         """Start a session that shows QR codes, in a host of its own that ends with it; raise `EngineError`."""
         self._pairings += 1
         name = f"host p{self._pairings}"  # now: others count on while we wait
+        await self._pace.wait()
         async with self._schema():
             port = await self._start(name, Restart.TEMPORARY)
             try:

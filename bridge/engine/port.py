@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,7 +200,7 @@ class Port:
 
     async def run(self, *, stop: trio.Event, task_status: "trio.TaskStatus[Port]") -> None:
         """Run one process until `stop`; raise `HostDied` when it ends before, `HostStartFailed` if it never begins."""
-        folder = Path(tempfile.mkdtemp(prefix="engine-"))
+        folder = _empty_folder(Path(self._config.hello.journal_dir) / ".hosts" / self.name.replace(" ", "-"))
         process = self._process = self._spawn(folder)
         link = self._link = Link(process)
         self._fault = ""
@@ -334,6 +333,13 @@ class Port:
             return None
         self._config.log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._config.log_dir / f"{self.name.replace(' ', '-')}.log"
+
+
+def _empty_folder(folder: Path) -> Path:
+    """Return a folder to run a host in, which neonize would fill if it took the database URL for a file's name."""
+    shutil.rmtree(folder, ignore_errors=True)  # of a bridge that was killed
+    folder.mkdir(mode=0o700, parents=True)
+    return folder
 
 
 def _remove_folder(folder: Path, host: str) -> None:

@@ -1,9 +1,8 @@
-"""The database URL as the engine's driver (lib/pq) needs it, made from whatever form psycopg understands."""
+"""The database URL as the engine's driver (lib/pq) needs it, made from either form that libpq takes."""
 
+import shlex
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode
-
-from psycopg.conninfo import conninfo_to_dict
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 SCHEMA = "whatsapp"
 APPLICATION = "whatsapp-bridge-engine"
@@ -26,7 +25,7 @@ def engine_url(database_url: str, *, idle_session_timeout_ms: int) -> EngineUrl:
     is spoken to in the clear and any other must offer TLS. A session that idles for `idle_session_timeout_ms` loses its
     connection, since the engine keeps two per session open and never closes them.
     """
-    parts = {key: str(value) for key, value in conninfo_to_dict(database_url).items() if value is not None}
+    parts = _parts(database_url)
     host = parts.get("host", "localhost")
     in_reach = host in _LOCAL or host.startswith("/")
     sslmode = parts.get("sslmode", "prefer")
@@ -51,3 +50,19 @@ def engine_url(database_url: str, *, idle_session_timeout_ms: int) -> EngineUrl:
     port = parts.get("port", "5432")
     text = f"postgres://{login}@{address}:{port}/{quote(parts.get('dbname', 'postgres'), safe='')}?{urlencode(query)}"
     return EngineUrl(text, tuple(filter(None, (text, password, quote(password, safe="")))))
+
+
+def _parts(text: str) -> dict[str, str]:
+    """Return libpq's parameters from `postgresql://...` or from `host=... user=...`."""
+    if "://" not in text:
+        return dict(pair.partition("=")[::2] for pair in shlex.split(text))
+    url = urlsplit(text)
+    parts = {
+        "user": unquote(url.username or ""),
+        "password": unquote(url.password or ""),
+        "host": unquote(url.hostname or ""),
+        "port": str(url.port or ""),
+        "dbname": unquote(url.path.removeprefix("/")),
+        **dict(parse_qsl(url.query)),
+    }
+    return {name: value for name, value in parts.items() if value}

@@ -24,10 +24,10 @@ from bridge.engine.journal import Record
 from bridge.engine.pool import EnginePool
 from bridge.engine.session import Session as EngineSession
 from bridge.instances import announce
-from bridge.instances.errors import NotConnected
+from bridge.instances.errors import Busy, NotConnected
 from bridge.instances.inbox import Inbox
 from bridge.instances.messages import Delete, Emit, Lost, Message, Reported, Send, Told
-from bridge.instances.outbox import Outbox
+from bridge.instances.outbox import Outbox, OutgoingText
 from bridge.instances.qr import QrBoard
 from bridge.instances.recovery import settle_commands
 from bridge.instances.sending import Sender
@@ -41,6 +41,8 @@ MAILBOX_SIZE = 1000
 DRAIN_S = 5.0
 CLEAN_UP_S = 5.0
 LOGOUT_S = 10.0
+HELD_LIMIT = 10_000
+"""Texts that may wait for the instance to be online."""
 BATCH = 256
 """Records that are committed together at the most."""
 
@@ -83,7 +85,9 @@ class InstanceActor(Actor[Message]):
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
-    async def run(self, *, stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(  # noqa: ASYNC128 -- started by the base class
+        self, *, stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         """Live once; however it ends, the engine session ends with it."""
         try:
             await super().run(stop=stop, task_status=task_status)
@@ -103,12 +107,11 @@ class InstanceActor(Actor[Message]):
         self._pump_ended = trio.Event()
         self._pump_ended.set()
         self.inbox = Inbox(self._store, row, self._parts.node, epoch)
-        sender = Sender(self._store, self.inbox, self._online_engine, timeout_s=self._parts.send_timeout_s)
-        self.outbox = Outbox(sender.send)
+        self._sender = Sender(self._store, self.inbox, self._online_engine, timeout_s=self._parts.send_timeout_s)
+        self.outbox = Outbox(self._send)
         await self.nursery.start(self.outbox.run)
         await self._replay()
-        for text in await settle_commands(self._store, self.inbox):
-            self.outbox.put(text)
+        self._held = await settle_commands(self._store, self.inbox)
         self.tell(Told(sig.Booted()))
 
     async def on_stop(self) -> None:
@@ -124,9 +127,7 @@ class InstanceActor(Actor[Message]):
             case Told(signal):
                 await self._apply(signal)
             case Send(text):
-                if self._online_engine() is None:
-                    return Failed(_not_online(self.session))
-                self.outbox.put(text)
+                return self._take_text(text)
             case Emit(event):
                 await self.inbox.emit([event])
             case Lost(session, error):
@@ -136,6 +137,33 @@ class InstanceActor(Actor[Message]):
             case Delete():
                 await self._delete()
         return None
+
+    # --- texts --------------------------------------------------------------------------------------------------------
+
+    def _take_text(self, text: OutgoingText) -> Failed | None:
+        try:
+            if self.online:
+                self.outbox.put(text)
+            elif not text.queued:
+                return Failed(_not_online(self.session))
+            elif len(self._held) >= HELD_LIMIT:
+                return Failed(Busy(waiting=len(self._held), retry_after_s=60))
+            else:
+                self._held.append(text)
+        except Busy as error:
+            return Failed(error)
+        return None
+
+    async def _send(self, text: OutgoingText) -> None:
+        if text.queued and not self.online:
+            self._held.append(text)  # it went away meanwhile: nothing was begun
+        else:
+            await self._sender.send(text)
+
+    def _release_held(self) -> None:
+        """Send what was queued while the instance was away, in order, as far as the outbox takes it."""
+        while self._held and self.outbox.free:
+            self.outbox.put(self._held.pop(0))
 
     # --- what the engine reports --------------------------------------------------------------------------------------
 
@@ -191,6 +219,8 @@ class InstanceActor(Actor[Message]):
             await self._store_state(before, decision.effects)
         for effect in decision.effects:
             await self._effect(effect)
+        if self.online:
+            self._release_held()
         self._wake()
 
     async def _store_state(self, before: Session, effects: Sequence[fx.Effect]) -> None:

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import structlog
@@ -16,7 +16,7 @@ import trio
 
 from bridge.domain import signals as sig
 from bridge.domain.ids import CommandId, InstanceKey, MessageId
-from bridge.domain.session import State
+from bridge.domain.session import Needs, State
 from bridge.errors import BridgeError
 from bridge.ids import new_command_id, new_instance_key
 from bridge.instances import announce
@@ -26,19 +26,24 @@ from bridge.instances.messages import Delete, Emit, Message, Send, Told
 from bridge.instances.outbox import SentText
 from bridge.instances.qr import QrCode
 from bridge.instances.recovery import outgoing
-from bridge.store.errors import InstanceNotFound
+from bridge.store.errors import InstanceNotFound, StoreError
 from bridge.store.rows import CommandRow, InstanceRow
 from supervisor import (
     ActorDown,
     Backoff,
+    Change,
     ChildSpec,
     DeadlineExceeded,
     Intensity,
     MailboxFull,
+    NoSuchChild,
+    NotRunning,
     Parking,
     Snapshot,
+    StartFailed,
     Supervisor,
 )
+from supervisor import State as ChildState
 
 log = structlog.get_logger()
 
@@ -46,7 +51,12 @@ INTENSITY = Intensity(max_restarts=8, period_s=60)
 PARKING = Parking(retry_after_s=120)
 BACKOFF = Backoff(first_s=0.1, max_s=15)
 STOP_S = 10.0
+START_AGAIN_S = 30.0
+REASON_CHARS = 300
+CHILD = "instance "
+"""The children's names in the process tree are this and the instance's key."""
 ASK_S = 15.0
+GIVE_UP_S = 5.0
 SENDS_WAITING = 500
 """Leaves room in the mailbox for what the engine reports."""
 
@@ -73,33 +83,80 @@ class MessageRef:
 class Directory:
     """Finds actors by their instance's key."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(
+        self, parts: Parts, *, intensity: Intensity = INTENSITY, backoff: Backoff = BACKOFF, parking: Parking = PARKING
+    ) -> None:
+        self._new_supervisor = partial(
+            Supervisor,
+            "instances",
+            intensity=intensity,
+            backoff=backoff,
+            parking=parking,
+            on_change=self._child_changed,
+        )
+        self._retry_parked_s = parking.retry_after_s
         self._parts = parts
         self._store = parts.store
         self._actors: dict[InstanceKey, InstanceActor] = {}
         self._supervisor = self._new_supervisor()
-
-    def _new_supervisor(self) -> Supervisor:
-        return Supervisor("instances", intensity=INTENSITY, backoff=BACKOFF, parking=PARKING)
 
     def snapshot(self) -> Snapshot:
         """Return the actors' part of the process tree."""
         return self._supervisor.snapshot()
 
     async def run(self, *, stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run the actors of all instances until `stop`."""
+        """Run the actors of all instances until `stop`; one that cannot start is tried again, beside the others."""
         self._actors.clear()
         self._supervisor = self._new_supervisor()
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery, trio.open_nursery() as self._helpers:
             await nursery.start(partial(self._supervisor.run, stop=stop))
             for row in await self._store.instances.wanted():
-                await self._start(row.key)
+                self._actors[row.key] = InstanceActor(row.key, self._parts)
+                self._helpers.start_soon(self._start_in_the_end, row.key)
             task_status.started()
+            await stop.wait()
+            self._helpers.cancel_scope.cancel()
+
+    async def _start_in_the_end(self, key: InstanceKey) -> None:
+        while True:
+            try:
+                await self._start(key)
+            except StartFailed as error:
+                cause = error.__cause__ or error
+                log.error("instance.start_failed", instance=key, error=type(cause).__name__)
+                await self._mark_failed(key, f"start_failed: {cause}", START_AGAIN_S)
+                await trio.sleep(START_AGAIN_S)
+            except NotRunning:
+                return
+            else:
+                return
+
+    def _child_changed(self, change: Change) -> None:
+        if change.state is ChildState.PARKED:
+            key = InstanceKey(change.child.removeprefix(CHILD))
+            log.error("instance.parked", instance=key, error=change.error)
+            self._helpers.start_soon(self._mark_failed, key, f"parked: {change.error}", self._retry_parked_s)
+
+    async def _mark_failed(self, key: InstanceKey, reason: str, retry_after_s: float) -> None:
+        """Store that the instance does not run; its actor, which would store it otherwise, is not there."""
+        try:
+            epoch = await self._store.instances.claim(key, self._parts.node)
+            await self._store.instances.set_state(
+                key,
+                self._parts.node,
+                epoch,
+                state=State.FAILED.value,
+                reason=reason[:REASON_CHARS],
+                needs=Needs.OPERATOR.value,
+                next_retry_at=datetime.now(UTC) + timedelta(seconds=retry_after_s),
+            )
+        except StoreError as error:
+            log.warning("instance.not_marked", instance=key, code=error.code)
 
     async def _start(self, key: InstanceKey) -> InstanceActor:
-        actor = self._actors[key] = InstanceActor(key, self._parts)
+        actor = self._actors.setdefault(key, InstanceActor(key, self._parts))
         spec = ChildSpec(
-            f"instance {key}",
+            CHILD + key,
             actor.run,
             shutdown_s=STOP_S,
             start_timeout_s=math.inf,
@@ -182,14 +239,17 @@ class Directory:
     async def restart(self, key: InstanceKey) -> InstanceRow:
         """End the actor and start it again from the store, also when it is parked."""
         self._find(key)
-        await self._supervisor.restart_child(f"instance {key}")
+        try:
+            await self._supervisor.restart_child(CHILD + key)
+        except NoSuchChild:  # it has never started
+            await self._start(key)
         return await self._row(key)
 
     async def delete(self, key: InstanceKey) -> None:
         """Log out, forget the session, and remove the instance; its events are still delivered."""
         actor = self._find(key)
         await self._ask(actor, Delete(), deadline_s=2 * ASK_S)
-        await self._supervisor.delete_child(f"instance {key}")
+        await self._supervisor.delete_child(CHILD + key)
         del self._actors[key]
         await self._parts.engines.forget(key)
         await self._store.instances.delete(key)
@@ -230,7 +290,8 @@ class Directory:
             await self._ask(actor, Send(message))
         except BridgeError as error:
             if error.certain:
-                await self._store.commands.give_up(row.id, code=error.code)
+                with trio.move_on_after(GIVE_UP_S, shield=True):
+                    await self._store.commands.give_up(row.id, code=error.code)
             raise
         if queued:
             return MessageRef("queued", None, to, row.created_at, row.id)

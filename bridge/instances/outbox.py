@@ -43,6 +43,8 @@ class OutgoingText:
     """Canonical JID of the recipient."""
     text: str
     reply_to: str | None = None
+    queued: bool = False
+    """Whether its row still says that the engine does not have it."""
     reply: Reply = field(default_factory=Reply)
 
 
@@ -92,6 +94,11 @@ class Outbox:
         assert self._nursery is not None
         self._chats[text.to] = deque([text])
         self._nursery.start_soon(self._work_off, text.to)
+
+    @property
+    def free(self) -> int:
+        """How many more texts may be put."""
+        return self._waiting_limit - self.waiting
 
     async def drained(self) -> None:
         """Wait until nothing waits and nothing is being sent."""

@@ -30,4 +30,5 @@ def outgoing(row: CommandRow) -> OutgoingText:
         to=str(row.body["to"]),
         text=str(row.body["text"]),
         reply_to=str(reply_to) if reply_to is not None else None,
+        queued=row.state == "queued",
     )

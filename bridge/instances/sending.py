@@ -60,6 +60,8 @@ class Sender:
         if session is None:
             return NotConnected()
         message = await self._compose(text)
+        if text.queued:  # from here on a crash leaves its outcome unknown
+            await self._store.commands.start(text.command, self._inbox.node, self._inbox.epoch)
         try:
             sent = await session.send(text.to, message, self._timeout_s)
         except EngineError as error:

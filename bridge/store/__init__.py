@@ -1,0 +1,1 @@
+"""PostgreSQL: the only package that knows a table's name."""

@@ -105,6 +105,7 @@ class Dispatcher:
         self._wakes = 0
         self._signal = trio.Event()
         self._nap = trio.CancelScope()
+        self._claimed_at = -inf
         self._outage = False
         self._stopping = False
         self._counts = dict.fromkeys(Fate, 0)
@@ -141,8 +142,7 @@ class Dispatcher:
                 helpers.start_soon(self._stop_on, stop, lanes.cancel_scope)
                 task_status.started()
                 while not self._stopping or self._in_flight:
-                    await self._wait()
-                    await self._pump(lanes)
+                    await self._pump(lanes, claim=await self._wait())
                 helpers.cancel_scope.cancel()
         finally:
             with trio.move_on_after(CLEANUP_S, shield=True):
@@ -161,30 +161,38 @@ class Dispatcher:
             await trio.sleep(TIDY_S)
             await self._poster.tidy()
 
-    async def _wait(self) -> None:
+    async def _wait(self) -> bool:
+        """Sleep until there is something to do; return whether to look for due lanes too, or to record only."""
+        if self._outage:
+            await trio.sleep(OUTAGE_S)
+            return True
         now = trio.current_time()
         while self._due and self._due[0] <= now:
             heapq.heappop(self._due)
-        if self._outage:
-            await trio.sleep(OUTAGE_S)
-            return
-        with trio.move_on_at(min(now + POLL_S, self._due[0] if self._due else inf)) as self._nap:
+        claim_at = min(self._claimed_at + POLL_S, self._due[0] if self._due else inf)
+        with trio.move_on_at(claim_at) as self._nap:
             if self._attempted:
-                self._nap.deadline = min(self._nap.deadline, now + GATHER_S)
+                self._nap.deadline = min(claim_at, now + GATHER_S)
             await self._signal.wait()
+        claim = self._signal.is_set() or trio.current_time() >= claim_at
         self._signal = trio.Event()
+        return claim
 
-    async def _pump(self, nursery: trio.Nursery) -> None:
+    async def _pump(self, nursery: trio.Nursery, *, claim: bool) -> None:
         """Record what ended, claim what is due, start its tasks."""
         attempted, released = self._attempted, self._released
         self._attempted, self._released = [], []
+        lanes: tuple[ClaimedLane, ...] = ()
+        claim = claim and not self._stopping
         claimed_at = trio.current_time()
         try:
-            if self._stopping or self._hastened or self._paused:
+            if not claim or self._hastened or self._paused:
                 await self._store.deliveries.settle(self._node, attempted, released)
                 await self._mend()
                 attempted, released = [], []
-            lanes = () if self._stopping else await self._settle_and_claim(attempted, released, claimed_at)
+            if claim:
+                lanes = await self._settle_and_claim(attempted, released, claimed_at)
+                self._claimed_at = claimed_at
         except StoreUnavailable as error:
             # To record it twice changes nothing; to claim before it is recorded would attempt again what has arrived.
             self._restore(attempted, released)

@@ -1,6 +1,5 @@
 """Bare neonize as the other candidate: its sessions in one process, the same devices, database and sandbox."""
 
-import json
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,7 +16,7 @@ from ops.bench.machine import Groups, tree
 from ops.bench.product import ENGINE_IDLE_S
 from ops.bench.rig import Rig
 
-READY_S, CALL_S = 30.0, 180.0
+READY_S, CALL_S, END_S = 30.0, 180.0, 30.0
 WORKER = Path(__file__).with_name("neonize_worker.py")
 
 
@@ -68,7 +67,7 @@ class Bare:
         )
         self._sandbox_pid = sandbox_pid
         self.sandbox = SandboxClient(ready["control"])
-        self.meter = rig.meter(self._find)  # type: ignore[arg-type]
+        self.meter = rig.meter(self._find)
 
     async def begin(self) -> None:
         """Wait until it has loaded the library and trusts the sandbox."""
@@ -81,9 +80,8 @@ class Bare:
 
     async def stop(self) -> None:
         """End the process, by the end of its stdin."""
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + 30):
-            await self._child.stop(politely=False)
-            await self.sandbox.close()
+        await self._child.stop(politely=False)
+        await self.sandbox.close()
 
     def _find(self) -> Groups:
         return {"neonize": tree(self._child.pid), "sandbox": tree(self._sandbox_pid)}
@@ -116,9 +114,9 @@ async def running_sandbox(rig: Rig) -> AsyncIterator[tuple[int, dict[str, Any]]]
     """Run the sandbox alone; gives its process id and its ready line."""
     sandbox = Sandbox(rig)
     try:
-        yield sandbox.pid, json.loads(json.dumps(await sandbox.ready()))
+        yield sandbox.pid, await sandbox.ready()
     finally:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + 30):
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + END_S):
             await sandbox.stop()
 
 
@@ -130,4 +128,5 @@ async def running_bare(rig: Rig, sandbox: tuple[int, dict[str, Any]]) -> AsyncIt
         await bare.begin()
         yield bare
     finally:
-        await bare.stop()
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + END_S):
+            await bare.stop()

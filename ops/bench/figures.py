@@ -32,6 +32,8 @@ def rank(values: Sequence[float], share: float) -> float:
 class Usage:
     """CPU seconds over an interval: of our process groups, of the bench itself, and of everybody else."""
 
+    began_at: float
+    """Seconds since 1970."""
     seconds: float
     cores: int
     cpu_s: Mapping[str, float]

@@ -22,7 +22,9 @@ def shares(usage: Usage) -> str:
 def _inside(usage: Usage, group: str) -> str:
     if group != "postgres" or not usage.postgres_s:
         return ""
-    inside: Mapping[str, float] = {k: v / usage.seconds for k, v in usage.postgres_s.items() if v / usage.seconds > 0.01}
+    inside: Mapping[str, float] = {
+        k: v / usage.seconds for k, v in usage.postgres_s.items() if v / usage.seconds > 0.01
+    }
     return " (" + ", ".join(f"{name} {share:.2f}" for name, share in inside.items()) + ")" if inside else ""
 
 

@@ -55,7 +55,8 @@ class Meter:
                 inside[client] = inside.get(client, 0.0) + value - before.backends[pid][1]
         bench = now.bench_s - before.bench_s
         others = now.machine_s - before.machine_s - sum(cpu.values()) - bench
-        return Usage(now.at - before.at, psutil.cpu_count() or 1, cpu, bench, max(0.0, others), inside)
+        seconds = now.at - before.at
+        return Usage(time.time() - seconds, seconds, psutil.cpu_count() or 1, cpu, bench, max(0.0, others), inside)
 
     def footprint(self, sessions: int) -> Footprint:
         """Return the memory of every group now."""

@@ -97,10 +97,11 @@ class Worker:
     def send_at_once(self, pairs: Sequence[tuple[str, str]], each: int) -> list[float]:
         """Do the same for all pairs at once, each on a thread of its own."""
         took: list[float] = []
-        threads = [
-            threading.Thread(target=lambda pair=pair: took.extend(self.send_in_turn(*pair, each)), daemon=True)
-            for pair in pairs
-        ]
+
+        def one(jid: str, to: str) -> None:
+            took.extend(self.send_in_turn(jid, to, each))
+
+        threads = [threading.Thread(target=one, args=pair, daemon=True) for pair in pairs]
         for thread in threads:
             thread.start()
         for thread in threads:

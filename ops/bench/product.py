@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ from ops.bench.lines import Child
 from ops.bench.machine import Groups, tree
 from ops.bench.rig import Rig
 
-START_S, ONLINE_S, PAIR_S = 90.0, 120.0, 90.0
+START_S, ONLINE_S, PAIR_S, END_S = 90.0, 120.0, 90.0, 40.0
 ENGINE_IDLE_S = 5
 PAIRING_AT_ONCE = 3
 _MODULES = {"bridge.engine.host": "hosts", "receiver": "receiver", "bridge.sandbox": "sandbox"}
@@ -29,12 +30,14 @@ class Product:
 
     name = "bridge"
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, environment: Mapping[str, str]) -> None:
         self._rig = rig
+        self._environment = dict(environment)
         self._child: Child | None = None
+        self._closers: list[Callable[[], Awaitable[None]]] = []
         self._cursor = 0
         self.numbers: list[Number] = []
-        self.meter = rig.meter(self._find)  # type: ignore[arg-type]
+        self.meter = rig.meter(self._find)
 
     async def start(self) -> None:
         """Start it and wait until it is ready, which does not mean that its sessions are online."""
@@ -42,6 +45,7 @@ class Product:
             BRIDGE_DATABASE_URL=self._rig.dsn,
             BRIDGE_ENGINE_IDLE_S=str(ENGINE_IDLE_S),
             BRIDGE_LOG_FORMAT="json",
+            **self._environment,
         )
         up = [sys.executable, "-m", "bridge", "up", "--sandbox", "--json", "--data-dir", str(self._rig.folder / "data")]
         ports = ["--port", "0", "--receiver-port", "0", "--sandbox-port", "0"]
@@ -59,21 +63,20 @@ class Product:
         )
         self._receiver = httpx2.AsyncClient(base_url=self.ready["receiver"], timeout=60, trust_env=False)
         self.sandbox = SandboxClient(self.ready["sandbox"])
+        self._closers = [self._api.aclose, self._receiver.aclose, self.sandbox.close]
 
     async def end(self, *, kill: bool = False) -> None:
         """End it, by SIGKILL as a crash does or in good order; nothing happens when it does not run."""
         child, self._child = self._child, None
         if child is None:
             return
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + 40):
-            if kill:
-                child.kill()
-                await child.gone()
-            else:
-                await child.stop()
-            for client in (self._api, self._receiver):
-                await client.aclose()
-            await self.sandbox.close()
+        if kill:
+            child.kill()
+            await child.gone()
+        else:
+            await child.stop()
+        while self._closers:
+            await self._closers.pop()()
 
     def _find(self) -> Groups:
         processes = tree(self._child.pid) if self._child is not None else []
@@ -83,7 +86,7 @@ class Product:
                 line = process.cmdline()
             except psutil.Error:
                 continue
-            group = next((group for word, group in _MODULES.items() if _runs(line, word)), "bridge")
+            group = next((group for word, group in _MODULES.items() if word in line), "bridge")
             groups[group].append(process)
         return groups
 
@@ -109,9 +112,9 @@ class Product:
         self.numbers.append(Number(phone, paired.jid, key))
 
     async def until_online(self, count: int) -> None:
-        """Wait until that many instances are online, by the bridge's own word."""
+        """Wait until that many instances are online, by the word of the bridge and by that of the sandbox."""
         with trio.fail_after(ONLINE_S):
-            while await self._online() < count:  # noqa: ASYNC110 - it happens in another process
+            while (await self.sandbox.health()).online < count or await self._online() < count:  # noqa: ASYNC110
                 await trio.sleep(0.1)
 
     async def _online(self) -> int:
@@ -167,6 +170,13 @@ class Product:
         return time.perf_counter() - began
 
 
-def _runs(line: Sequence[str], module: str) -> bool:
-    """Tell whether a command line runs this module, by `-m` or by code that imports it."""
-    return module in line or ("-c" in line and any(f"import {module}" in word or module in word for word in line))
+@asynccontextmanager
+async def running_product(rig: Rig, environment: Mapping[str, str] | None = None) -> AsyncIterator[Product]:
+    """Run the product and end it in good order."""
+    product = Product(rig, environment or {})
+    try:
+        await product.start()
+        yield product
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + END_S):
+            await product.end()

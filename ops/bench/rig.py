@@ -2,11 +2,12 @@
 
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import psycopg
 import trio
 
@@ -35,11 +36,11 @@ class Rig:
         rows = self.database.execute(_CLIENTS, [self.database.info.backend_pid]).fetchall()
         return {pid: "engine" if name == APPLICATION else name.partition(" ")[0] for pid, name in rows}
 
-    def meter(self, find: "Finder") -> Meter:
+    def meter(self, find: Callable[[], Groups]) -> Meter:
         """Return a meter of the candidate's groups and of PostgreSQL."""
         return Meter(lambda: {**find(), "postgres": self._postgres()}, self.clients)
 
-    def _postgres(self) -> list[object]:
+    def _postgres(self) -> list[psutil.Process]:
         return [process for process in tree(self.postgres.pid) if process.pid != self.database.info.backend_pid]
 
     async def until_engines_idle(self) -> None:
@@ -54,19 +55,12 @@ class Rig:
         return {**kept, **more}
 
 
-class Finder:
-    """Finds the processes of a candidate by group."""
-
-    def __call__(self) -> Groups:
-        raise NotImplementedError
-
-
 @asynccontextmanager
 async def running_rig() -> AsyncIterator[Rig]:
     """Run PostgreSQL in a folder that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="bridge-bench-") as name:
         folder = Path(name)
-        folder.chmod(0o711)  # for root, PostgreSQL runs as somebody else and must get through
+        folder.chmod(0o711)  # noqa: ASYNC240 - microseconds; for root, PostgreSQL runs as somebody else and must get through
         postgres = embedded.start(folder / "postgres")
         try:
             with psycopg.connect(postgres.dsn, autocommit=True, application_name="bench") as database:

@@ -5,7 +5,7 @@ generator which falls behind does not hide what its delay would have shown (coor
 from the sandbox's oracle: it began no later than the first text was sent, and each text carries its number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -45,9 +45,7 @@ async def run(candidate: Candidate, numbers: Sequence[Number], *, rate: float, s
     await sandbox.trim_oracle()
     came = await candidate.arrived()
     before = candidate.meter.read()
-    sent = await sandbox.send_many(
-        CONTACT, [number.phone for number in numbers], count=count, rate=rate, prefix=prefix
-    )
+    sent = await sandbox.send_many(CONTACT, [number.phone for number in numbers], count=count, rate=rate, prefix=prefix)
     await _settle(candidate, came + count)
     usage = candidate.meter.usage(before)
     arrivals = await candidate.arrivals(prefix)
@@ -89,18 +87,25 @@ def _middle_rate(times: Sequence[float]) -> float:
     return round((last - first) / (times[last] - times[first]), 1)
 
 
-async def highest(candidate: Candidate, numbers: Sequence[Number], search: Search) -> tuple[Load | None, list[Load]]:
+async def highest(
+    candidate: Candidate, numbers: Sequence[Number], search: Search, *, tell: Callable[[Candidate, Load], None]
+) -> tuple[Load | None, list[Load]]:
     """Return the run at the highest rate that was held, None if none was, and all runs in their order."""
     runs: list[Load] = []
+
+    async def next_run(rate: float, seconds: float) -> None:
+        runs.append(await run(candidate, numbers, rate=rate, seconds=seconds))
+        tell(candidate, runs[-1])
+
     rate, good = search.first, 0.0
     while rate <= search.last:
-        runs.append(await run(candidate, numbers, rate=rate, seconds=search.probe_s))
+        await next_run(rate, search.probe_s)
         if not runs[-1].held(P99_LIMIT_MS):
             break
         good, rate = rate, rate + search.step
     rate = good + search.step / 2 if good else search.first / 2
     for _ in range(search.tries):
-        runs.append(await run(candidate, numbers, rate=rate, seconds=search.hold_s))
+        await next_run(rate, search.hold_s)
         if runs[-1].held(P99_LIMIT_MS):
             return runs[-1], runs
         rate = max(10.0, rate * search.back // 10 * 10)

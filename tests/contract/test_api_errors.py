@@ -5,11 +5,12 @@ import json
 import httpx2
 import pytest
 import trio
+import trio.testing
 
 from bridge.api.context import Limits
 from bridge.errors import BridgeError
 from bridge.store.errors import StoreUnavailable
-from tests.support.api import API_KEY, Api, eventually, running_api
+from tests.support.api import API_KEY, DEADLINE_S, Api, eventually, running_api
 
 HEAD = f"POST /instance/create HTTP/1.1\r\nHost: x\r\nX-Api-Key: {API_KEY}\r\nContent-Type: application/json\r\n"
 
@@ -202,3 +203,19 @@ async def test_a_request_id_goes_through_and_one_is_made_where_none_usable_came(
         for given in (None, "", "a b", "x" * 129, "<script>"):
             assert (await request_id(api, given)).startswith("req_")
         assert await request_id(api, None) != await request_id(api, None)
+
+
+async def test_a_connection_outlives_an_early_answer_until_its_body_has_come() -> None:
+    async with running_api() as api, await trio.open_tcp_stream("127.0.0.1", api.bound.port) as stream:
+        with trio.fail_after(DEADLINE_S):
+            await stream.send_all(b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n")
+            await trio.lowlevel.wait_readable(stream.socket)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            for _ in range(20):
+                await stream.send_all(b"x" * 100_000)
+            received = b""
+            while b'"request_id"' not in received:
+                received += await stream.receive_some(65_536)
+            await stream.send_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await stream.receive_some(1_000)).startswith(b"HTTP/1.1 200")
+    assert received.startswith(b"HTTP/1.1 404")

@@ -4,7 +4,7 @@ import struct
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.engine import wire
@@ -38,6 +38,7 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(places)]
 
 
+@settings(deadline=None)
 @given(st.lists(from_host), st.lists(st.integers(0, 10**6), max_size=20))
 def test_what_a_host_says_arrives_whole_however_the_stream_is_cut(
     messages: list[wire.FromHost], cuts: list[int]
@@ -47,6 +48,7 @@ def test_what_a_host_says_arrives_whole_however_the_stream_is_cut(
     assert arrived == messages
 
 
+@settings(deadline=None)
 @given(st.lists(from_bridge), st.lists(st.integers(0, 10**6), max_size=20))
 def test_what_the_bridge_says_arrives_whole_however_the_stream_is_cut(
     messages: list[wire.FromBridge], cuts: list[int]
@@ -56,6 +58,7 @@ def test_what_the_bridge_says_arrives_whole_however_the_stream_is_cut(
     assert arrived == messages
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_noise_is_refused_or_waited_for_and_never_anything_else(noise: bytes) -> None:
     try:

@@ -1,7 +1,6 @@
 """Texts that flow in while things die, and the count afterwards: what WhatsApp knows against what arrived."""
 
 import contextlib
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -26,6 +26,7 @@ SECRET = "p@ss/w:rd"
         ("postgresql://u:x@db.example:5433/db", "require"),
         ("postgresql://u:x@127.0.0.1:5433/db?sslmode=verify-full", "verify-full"),
         ("host=localhost port=5433 user=u password=x dbname=db", "disable"),
+        ("host='localhost' port=5433 user=u password='x' dbname=db sslmode=prefer", "disable"),
     ],
 )
 def test_the_engines_url_is_one_that_it_takes_for_postgres(given: str, mode: str) -> None:

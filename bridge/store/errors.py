@@ -32,7 +32,7 @@ class StaleOwner(StoreError):
 class InstanceNotFound(StoreError):
     """No instance has this key."""
 
-    code: ClassVar[str] = "instance_not_found"
+    code: ClassVar[str] = "unknown_instance"
     status: ClassVar[int] = 404
 
 

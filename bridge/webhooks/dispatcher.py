@@ -101,7 +101,7 @@ class Dispatcher:
         self._paused: set[EndpointId] = set()
         self._hastened: dict[EndpointId, frozenset[str] | None] = {}
         self._due: list[float] = []
-        self._in_flight = 0
+        self._running: set[tuple[EndpointId, str]] = set()
         self._wakes = 0
         self._signal = trio.Event()
         self._nap = trio.CancelScope()
@@ -124,7 +124,7 @@ class Dispatcher:
             failed=counts[Fate.RETRY],
             parked=counts[Fate.PARKED],
             dead=counts[Fate.DEAD],
-            in_flight=self._in_flight,
+            in_flight=len(self._running),
             held=held,
         )
 
@@ -133,15 +133,16 @@ class Dispatcher:
 
         Raises `StoreUnavailable` when PostgreSQL does not answer at the start; later it waits for it.
         """
-        self._attempted, self._released, self._in_flight, self._stopping = [], [], 0, False
+        self._attempted, self._released, self._stopping = [], [], False
         self._breakers.clear()
+        self._running.clear()
         await self._store.deliveries.release(self._node, alone=self._alone)
         try:
             async with trio.open_nursery() as lanes, trio.open_nursery() as helpers:
                 helpers.start_soon(self._tidy)
                 helpers.start_soon(self._stop_on, stop, lanes.cancel_scope)
                 task_status.started()
-                while not self._stopping or self._in_flight:
+                while not self._stopping or self._running:
                     await self._pump(lanes, claim=await self._wait())
                 helpers.cancel_scope.cancel()
         finally:
@@ -186,10 +187,13 @@ class Dispatcher:
         claim = claim and not self._stopping
         claimed_at = trio.current_time()
         try:
-            if not claim or self._hastened or self._paused:
+            if not claim or self._outage or self._hastened or self._paused:
                 await self._store.deliveries.settle(self._node, attempted, released)
                 await self._mend()
                 attempted, released = [], []
+            if self._outage:  # a claim may have been made without our hearing of it
+                keep = self._running | {(lane.endpoint_id, lane.key) for lane in self._released}
+                await self._store.deliveries.release(self._node, alone=False, keep=keep)
             if claim:
                 lanes = await self._settle_and_claim(attempted, released, claimed_at)
                 self._claimed_at = claimed_at
@@ -206,7 +210,7 @@ class Dispatcher:
         for lane in lanes:
             breaker = self._breaker(lane.destination.id)
             breaker.busy += 1
-            self._in_flight += 1
+            self._running.add((lane.destination.id, lane.key))
             nursery.start_soon(self._run_lane, lane, breaker, claimed_at + LEASE_S)
 
     def _restore(self, attempted: list[Attempted], released: list[Released]) -> None:
@@ -215,12 +219,14 @@ class Dispatcher:
     async def _settle_and_claim(
         self, attempted: list[Attempted], released: list[Released], now: float
     ) -> tuple[ClaimedLane, ...]:
+        free = self._free(None, now)
+        busy = {id: self._free(breaker, now) for id, breaker in self._breakers.items()}
         return await self._store.deliveries.settle_and_claim(
             self._node,
             attempted,
             released,
-            free=self._free(None, now),
-            busy={id: self._free(breaker, now) for id, breaker in self._breakers.items()},
+            free=free,
+            busy={id: left for id, left in busy.items() if left != free},
             per_lane=self._limits.per_lane,
             lease_s=LEASE_S,
         )
@@ -239,7 +245,7 @@ class Dispatcher:
     def _free(self, breaker: Breaker | None, now: float) -> int:
         """Return how many lanes an endpoint may be given; `None` is one that has none yet."""
         wanted, busy = (self._limits.per_endpoint, 0) if breaker is None else (breaker.free(now), breaker.busy)
-        return min(wanted, max(self._limits.lanes - self._in_flight, 1 if busy == 0 else 0))
+        return min(wanted, max(self._limits.lanes - len(self._running), 1 if busy == 0 else 0))
 
     def _breaker(self, id: EndpointId) -> Breaker:
         if (breaker := self._breakers.get(id)) is None:
@@ -266,7 +272,7 @@ class Dispatcher:
                     break
         finally:
             breaker.busy -= 1
-            self._in_flight -= 1
+            self._running.discard((to.id, lane.key))
             self._released.append(Released(to.id, lane.key, wait_s))
             if wait_s:
                 heapq.heappush(self._due, trio.current_time() + wait_s)

@@ -42,6 +42,8 @@ class Usage:
     """Of processes that have nothing to do with this run, and what the hypervisor took."""
     postgres_s: Mapping[str, float] = field(default_factory=dict)
     """PostgreSQL's part by client, as far as its backends lived through the whole interval."""
+    commits: int = 0
+    """Transactions that PostgreSQL committed."""
 
     def share(self, group: str) -> float:
         """Return how much of one core the group used."""

@@ -24,14 +24,21 @@ class Reading:
     backends: Mapping[int, tuple[str, float]]
     bench_s: float
     machine_s: float
+    commits: int
 
 
 class Meter:
-    """Reads the groups that `find` returns; `clients` says which database client a backend process serves."""
+    """Reads the groups that `find` returns.
 
-    def __init__(self, find: Callable[[], Groups], clients: Callable[[], Mapping[int, str]]) -> None:
+    `clients` says which database client a backend process serves, `commits` counts PostgreSQL's transactions.
+    """
+
+    def __init__(
+        self, find: Callable[[], Groups], clients: Callable[[], Mapping[int, str]], commits: Callable[[], int]
+    ) -> None:
         self._find = find
         self._clients = clients
+        self._commits = commits
 
     def read(self) -> Reading:
         """Return the counters now."""
@@ -43,7 +50,7 @@ class Meter:
         for pid, client in self._clients().items():
             with suppress(*_GONE):
                 backends[pid] = (client, cpu_s(psutil.Process(pid)))
-        return Reading(time.monotonic(), cpu, backends, sum(os.times()[:2]), machine_s())
+        return Reading(time.monotonic(), cpu, backends, sum(os.times()[:2]), machine_s(), self._commits())
 
     def usage(self, before: Reading) -> Usage:
         """Return what was used since `before`; call it before a process of the groups ends."""
@@ -56,7 +63,16 @@ class Meter:
         bench = now.bench_s - before.bench_s
         others = now.machine_s - before.machine_s - sum(cpu.values()) - bench
         seconds = now.at - before.at
-        return Usage(time.time() - seconds, seconds, psutil.cpu_count() or 1, cpu, bench, max(0.0, others), inside)
+        return Usage(
+            time.time() - seconds,
+            seconds,
+            psutil.cpu_count() or 1,
+            cpu,
+            bench,
+            max(0.0, others),
+            inside,
+            now.commits - before.commits,
+        )
 
     def footprint(self, sessions: int) -> Footprint:
         """Return the memory of every group now."""

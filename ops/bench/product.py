@@ -21,6 +21,8 @@ from ops.bench.rig import Rig
 
 START_S, ONLINE_S, PAIR_S, END_S = 90.0, 120.0, 90.0, 40.0
 ENGINE_IDLE_S = 5
+SOON_IDLE = {"BRIDGE_ENGINE_IDLE_S": str(ENGINE_IDLE_S)}
+"""Lets idle sessions give their connections back soon, so that the bench need not wait for it."""
 PAIRING_AT_ONCE = 3
 _MODULES = {"bridge.engine.host": "hosts", "receiver": "receiver", "bridge.sandbox": "sandbox"}
 
@@ -39,13 +41,10 @@ class Product:
         self.numbers: list[Number] = []
         self.meter = rig.meter(self._find)
 
-    async def start(self) -> None:
+    async def start(self, **settings: str) -> None:
         """Start it and wait until it is ready, which does not mean that its sessions are online."""
         environment = self._rig.environment(
-            BRIDGE_DATABASE_URL=self._rig.dsn,
-            BRIDGE_ENGINE_IDLE_S=str(ENGINE_IDLE_S),
-            BRIDGE_LOG_FORMAT="json",
-            **self._environment,
+            BRIDGE_DATABASE_URL=self._rig.dsn, BRIDGE_LOG_FORMAT="json", **self._environment, **settings
         )
         up = [sys.executable, "-m", "bridge", "up", "--sandbox", "--json", "--data-dir", str(self._rig.folder / "data")]
         ports = ["--port", "0", "--receiver-port", "0", "--sandbox-port", "0"]
@@ -175,7 +174,7 @@ async def running_product(rig: Rig, environment: Mapping[str, str] | None = None
     """Run the product and end it in good order."""
     product = Product(rig, environment or {})
     try:
-        await product.start()
+        await product.start(**SOON_IDLE)
         yield product
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + END_S):

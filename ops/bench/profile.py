@@ -17,12 +17,13 @@ from typing import Any
 import structlog
 import trio
 
-from ops.bench import texts_in, texts_out
+from ops.bench import statements, texts_in, texts_out
 from ops.bench.figures import Usage
 from ops.bench.lines import REPOSITORY
 from ops.bench.narrator import say
 from ops.bench.product import running_product
-from ops.bench.rig import running_rig
+from ops.bench.rig import Rig, running_rig
+from ops.bench.statements import Statement
 
 SAMPLING = Path(__file__).with_name("sampling")
 PROCESSES = {"receiver": "receiver", "bridge.sandbox": "sandbox", "bridge": "bridge"}
@@ -40,12 +41,14 @@ class Window:
     end: float
     texts: int
     cpu_s: Mapping[str, float]
+    statements: Sequence[Statement]
 
 
 async def record(rate: float, seconds: float) -> tuple[list[Window], list[dict[str, Any]]]:
     """Run the loads; return when they were, and what the samplers wrote."""
     windows = []
-    async with running_rig() as rig:
+    async with running_rig(statements.SETTINGS) as rig:
+        statements.prepare(rig.database)
         folder = rig.folder / "samples"
         folder.mkdir()
         more = {"PYTHONPATH": str(SAMPLING), "BENCH_SAMPLES": str(folder)}
@@ -53,18 +56,21 @@ async def record(rate: float, seconds: float) -> tuple[list[Window], list[dict[s
             await product.pair(INSTANCES)
             await texts_in.warm_up(product, product.numbers)
             await texts_out.warm_up(product, product.numbers)
+            statements.reset(rig.database)
             load = await texts_in.run(product, product.numbers, rate=rate, seconds=seconds)
-            windows.append(_window(f"texts in at {rate:g}/s", load.usage, load.arrived))
+            windows.append(_window(f"texts in at {rate:g}/s", load.usage, load.arrived, rig))
             say(f"in: p99 {load.latency.p99_ms} ms, CPU s per 1,000: {load.cpu_per_1000()}")
+            statements.reset(rig.database)
             sends = await texts_out.at_once(product, product.numbers, round(seconds * 100))
-            windows.append(_window("texts out, 20 at once", sends.usage, sends.count))
+            windows.append(_window("texts out, 20 at once", sends.usage, sends.count, rig))
             say(f"out: {sends.per_s}/s")
             await trio.sleep(1)
         return windows, [json.loads(path.read_text()) for path in folder.glob("*.json")]
 
 
-def _window(name: str, usage: Usage, texts: int) -> Window:
-    return Window(name, usage.began_at, usage.began_at + usage.seconds, texts, usage.cpu_s)
+def _window(name: str, usage: Usage, texts: int, rig: Rig) -> Window:
+    executed = statements.read(rig.database, max(texts, 1))
+    return Window(name, usage.began_at, usage.began_at + usage.seconds, texts, usage.cpu_s, executed)
 
 
 def costs(samples: Mapping[str, Any], window: Window, name: str) -> tuple[Costs, Costs, Costs]:
@@ -119,6 +125,9 @@ def show(windows: Sequence[Window], recorded: Sequence[Mapping[str, Any]], top: 
             lines.append("  " + ", ".join(f"{package} {value:.0f}" for package, value in _largest(packages, 8)))
             lines += [f"  {value:6.0f} own   {function}" for function, value in _largest(own, top)]
             lines += [f"  {value:6.0f} whole {function}" for function, value in _largest(whole, 3 * top)]
+        calls, us = (sum(getattr(one, name) for one in window.statements) for name in ("calls", "us"))
+        lines.append(f"\nPostgreSQL, {window.name}: {us:.0f} µs in {calls:.1f} statements per text")
+        lines += [f"  {statement}" for statement in window.statements[: 2 * top]]
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from ops.bench.figures import Figure, Footprint, Load, Sends
 from ops.bench.limits import explain
+from ops.bench.product import ENGINE_IDLE_S
 from ops.bench.sessions import Recovery, Sessions
 from ops.bench.texts import Texts
 
@@ -42,10 +43,12 @@ def of_sessions(found: Sessions) -> Iterator[Figure]:
             beside.engine_connections if beside else None,
             "0",
             last.engine_connections == 0,
-            "idle_session_timeout, here 5 s, for both",
+            f"idle_session_timeout, here {ENGINE_IDLE_S} s, for both",
         )
     if found.recovery is not None:
         yield _back(found.recovery, found.bare_recovery)
+    if found.soon_recovery is not None:
+        yield _back(found.soon_recovery, found.bare_recovery, f" with BRIDGE_ENGINE_IDLE_S={ENGINE_IDLE_S}")
 
 
 def _where(footprint: Footprint) -> str:
@@ -54,16 +57,17 @@ def _where(footprint: Footprint) -> str:
     return f"{text} processes; RSS {footprint.total('rss'):.0f}; sandbox apart {footprint.pss_mb.get('sandbox', 0):.0f}"
 
 
-def _back(bridge: Recovery, bare: Recovery | None) -> Figure:
+def _back(bridge: Recovery, bare: Recovery | None, how: str = "") -> Figure:
     many = bridge.sessions >= MANY
     return Figure(
-        f"{bridge.sessions} sessions online after kill -9, from the restart",
+        f"{bridge.sessions} sessions online after kill -9, from the restart{how}",
         "s",
         round(bridge.online_s, 1),
         round(bare.online_s, 1) if bare else None,
         f"< {BACK_S}" if many else "",
         bridge.online_s < BACK_S if many else None,
-        f"ready after {bridge.ready_s:.1f} s; " + explain(bridge.usage, waiting="logins wait for each other"),
+        f"ready after {bridge.ready_s:.1f} s; "
+        + explain(bridge.usage, waiting="logins wait for their pace or for each other"),
         {"bridge": asdict(bridge), "bare": asdict(bare) if bare else None},
     )
 
@@ -92,7 +96,8 @@ def _steady(bridge: Load, bare: Load) -> Iterator[Figure]:
         "s",
         _per_1000(bridge),
         _per_1000(bare),
-        limit=f"{_parts(bridge.cpu_per_1000())}; bare: {_parts(bare.cpu_per_1000())}",
+        limit=f"{_parts(bridge.cpu_per_1000())}; bare: {_parts(bare.cpu_per_1000())}; "
+        f"{bridge.usage.commits / bridge.sent:.1f} commits per text, bare: {bare.usage.commits / bare.sent:.1f}",
     )
 
 
@@ -136,7 +141,8 @@ def _out(name: str, bridge: Sends, bare: Sends, goal: float) -> Iterator[Figure]
         bare.per_s,
         f">= {goal:g}",
         bridge.per_s >= goal,
-        explain(bridge.usage, waiting="round trips and commits, not CPU"),
+        f"{bridge.usage.commits / bridge.count:.1f} commits per text (bare: {bare.usage.commits / bare.count:.1f}); "
+        + explain(bridge.usage, waiting="round trips and commits, not CPU"),
         {"bridge": asdict(bridge), "bare": asdict(bare)},
     )
     for quantile in ("p50_ms", "p99_ms"):

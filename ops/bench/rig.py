@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from bridge.store import embedded
 from ops.bench.machine import Groups, Meter, tree
 
 _CLIENTS = "select pid, application_name from pg_stat_activity where backend_type = 'client backend' and pid <> %s"
+_COMMITS = "select xact_commit from pg_stat_database where datname = current_database()"
 QUIET_TIMEOUT_S = 30.0
 
 
@@ -38,10 +39,15 @@ class Rig:
 
     def meter(self, find: Callable[[], Groups]) -> Meter:
         """Return a meter of the candidate's groups and of PostgreSQL."""
-        return Meter(lambda: {**find(), "postgres": self._postgres()}, self.clients)
+        return Meter(lambda: {**find(), "postgres": self._postgres()}, self.clients, self.commits)
 
     def _postgres(self) -> list[psutil.Process]:
         return [process for process in tree(self.postgres.pid) if process.pid != self.database.info.backend_pid]
+
+    def commits(self) -> int:
+        """Return how many transactions PostgreSQL has committed; it counts with a delay of up to a second."""
+        found = self.database.execute(_COMMITS).fetchone()
+        return int(found[0]) if found else 0
 
     async def until_engines_idle(self) -> None:
         """Wait until no engine holds a database connection, half a minute at the longest."""
@@ -56,12 +62,12 @@ class Rig:
 
 
 @asynccontextmanager
-async def running_rig() -> AsyncIterator[Rig]:
-    """Run PostgreSQL in a folder that is removed afterwards."""
+async def running_rig(settings: Mapping[str, str] | None = None) -> AsyncIterator[Rig]:
+    """Run PostgreSQL in a folder that is removed afterwards; `settings` are added to those of the embedded one."""
     with tempfile.TemporaryDirectory(prefix="bridge-bench-") as name:
         folder = Path(name)
         folder.chmod(0o711)  # noqa: ASYNC240 - microseconds; for root, PostgreSQL runs as somebody else and must get through
-        postgres = embedded.start(folder / "postgres")
+        postgres = embedded.start(folder / "postgres", settings=settings)
         try:
             with psycopg.connect(postgres.dsn, autocommit=True, application_name="bench") as database:
                 yield Rig(folder, postgres, database)

@@ -295,7 +295,7 @@ async def test_an_unknown_instance_is_404_everywhere(key: str) -> None:
         ):
             answer = await api.client.request(method, path)
             assert answer.status_code == 404, path
-            assert answer.json()["code"] in {"instance_not_found", "not_found"}
+            assert answer.json()["code"] in {"unknown_instance", "not_found"}
         body = {"instance_key": key, "phone": "4915112345678", "message": "x"}
         assert (await api.client.post("/instance/connect", json={"instance_key": key})).status_code == 404
         assert (await api.client.post("/message/send", json=body)).status_code == 404

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import trio
+import trio.testing
 from standardwebhooks import Webhook
 
 from bridge.ids import new_node_id
@@ -94,7 +95,7 @@ async def test_every_attempt_carries_the_same_id_and_the_same_bytes(store: Store
         ]
     )
 
-    async def script(request: Received) -> Reply | None:
+    def script(request: Received) -> Reply | None:
         return next(answers)
 
     async with hook() as receiver, dispatching(store) as dispatcher:
@@ -116,7 +117,7 @@ async def test_events_of_a_chat_arrive_in_order_whatever_fails(store: Store) -> 
     instance = await owned(store)
     refused: set[str] = set()
 
-    async def each_fails_once(request: Received) -> Reply:
+    def each_fails_once(request: Received) -> Reply:
         if request.id in refused:
             return Reply()
         refused.add(request.id)
@@ -187,24 +188,20 @@ async def test_a_stop_waits_for_what_has_begun_and_records_it(store: Store) -> N
     async with hook() as receiver:
         receiver.script = slow
         await endpoint(store, receiver.url)
-        async with dispatching(store):
-            await instance.append(text_event(), text_event())
+        await instance.append(text_event(), text_event())
+        dispatcher, stop = Dispatcher(store, node=new_node_id(), allow_private=LOOPBACK), trio.Event()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(dispatcher.run, stop=stop))
             await receiver.until(lambda: len(receiver.received) == 1)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_set_soon, go)
-        assert len(receiver.received) >= 1
-        found = await rows(store, "select state from bridge.delivery order by seq")
-        assert found[0] == ("delivered",)
-        assert await rows(store, "select claimed_by from bridge.lane where claimed_by is not null") == []
-        receiver.script = accept
+            stop.set()
+            await trio.testing.wait_all_tasks_blocked()
+            go.set()
+        found = await rows(store, "select state, attempts from bridge.delivery order by seq")
+        assert found == [("delivered", 1), ("pending", 0)]
+        assert await rows(store, "select claimed_by, pending from bridge.lane") == [(None, 1)]
         async with dispatching(store):
             await all_delivered(store, 2)
         assert seqs(receiver) == [1, 2]
-
-
-async def _set_soon(event: trio.Event) -> None:
-    await trio.testing.wait_all_tasks_blocked()
-    event.set()
 
 
 async def test_a_stop_does_not_wait_for_a_receiver_that_hangs(store: Store) -> None:
@@ -227,7 +224,7 @@ async def test_a_stop_does_not_wait_for_a_receiver_that_hangs(store: Store) -> N
 async def test_a_receiver_that_says_gone_is_paused_and_loses_nothing(store: Store) -> None:
     instance = await owned(store)
 
-    async def gone(request: Received) -> Reply:
+    def gone(request: Received) -> Reply:
         return Reply(410)
 
     async with hook() as receiver, dispatching(store) as dispatcher:
@@ -254,7 +251,7 @@ async def waits(store: Store) -> float:
 async def test_a_receiver_that_asks_for_rest_gets_it(store: Store) -> None:
     instance = await owned(store)
 
-    async def script(request: Received) -> Reply:
+    def script(request: Received) -> Reply:
         return Reply(503, {"retry-after": "900"})
 
     async with hook() as receiver, dispatching(store):
@@ -282,7 +279,7 @@ async def test_a_poisoned_event_is_overtaken_but_not_given_up(store: Store) -> N
     instance = await owned(store)
     poisoned = True
 
-    async def script(request: Received) -> Reply:
+    def script(request: Received) -> Reply:
         return Reply(500 if poisoned and json.loads(request.body)["seq"] == 1 else 204)
 
     async with hook() as receiver, dispatching(store) as dispatcher:
@@ -307,7 +304,7 @@ async def test_a_poisoned_event_is_overtaken_but_not_given_up(store: Store) -> N
 async def test_what_is_too_old_dies_alone(store: Store) -> None:
     instance = await owned(store)
 
-    async def script(request: Received) -> Reply:
+    def script(request: Received) -> Reply:
         return Reply(500 if json.loads(request.body)["seq"] == 1 else 204)
 
     async with hook() as receiver, dispatching(store) as dispatcher:
@@ -371,6 +368,26 @@ async def test_an_outage_of_postgresql_neither_loses_nor_doubles(store: Store) -
         await all_delivered(store, 100)
         assert len(receiver.received) == len(set(receiver.ids)) == 100
         assert sorted(seqs(receiver)) == list(range(1, 101))
+
+
+async def test_a_claim_whose_answer_was_lost_is_made_again_at_once(store: Store) -> None:
+    instance = await owned(store)
+    claim, lost = store.deliveries.settle_and_claim, 0
+
+    async def lossy(*args: object, **named: object) -> tuple[ClaimedLane, ...]:
+        nonlocal lost
+        lanes = await claim(*args, **named)  # type: ignore[arg-type]
+        if lanes and not lost:
+            lost = len(lanes)
+            raise StoreUnavailable
+        return lanes
+
+    store.deliveries.settle_and_claim = lossy  # type: ignore[method-assign]
+    async with hook() as receiver, dispatching(store):
+        await endpoint(store, receiver.url)
+        await instance.append(text_event("a"), text_event("b"))
+        await all_delivered(store, 2)
+        assert lost and len(receiver.received) == 2
 
 
 async def test_a_private_address_is_refused_unless_it_is_allowed(store: Store) -> None:

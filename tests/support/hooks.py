@@ -50,10 +50,10 @@ class Reply:
     close: bool = False
 
 
-Script = Callable[[Received], Awaitable[Reply | None]]
+Script = Callable[[Received], Awaitable[Reply | None] | Reply | None]
 
 
-async def accept(request: Received) -> Reply:
+def accept(request: Received) -> Reply:
     return Reply()
 
 
@@ -108,7 +108,8 @@ class Hook:
         self.received.append(received)
         self._changed.set()
         self._changed = trio.Event()
-        reply = await self.script(received)
+        answer = self.script(received)
+        reply = await answer if isinstance(answer, Awaitable) else answer
         if reply is None:
             return False
         fields = dict(reply.headers)
@@ -134,7 +135,7 @@ async def hook(*, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIter
         await running.serve(stream)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, handle, listeners)
+        await nursery.start(trio.serve_listeners, handle, listeners)
         try:
             yield running
         finally:

@@ -54,7 +54,7 @@ async def raw(answer: bytes, *, then_hang: bool = False) -> AsyncIterator[str]:
 
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, serve, listeners)
+        await nursery.start(trio.serve_listeners, serve, listeners)
         yield f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}/"
         nursery.cancel_scope.cancel()
 
@@ -93,7 +93,7 @@ async def test_attempts_at_once_each_have_a_connection_of_their_own() -> None:
 async def test_a_kept_connection_that_the_receiver_closed_costs_no_attempt() -> None:
     poster = Poster(LOOPBACK)
 
-    async def close_unannounced(request: Received) -> Reply:
+    def close_unannounced(request: Received) -> Reply:
         return Reply(close=True)
 
     async with hook() as receiver:
@@ -152,7 +152,7 @@ async def test_an_old_server_that_just_closes_at_the_end_is_understood() -> None
 
 
 async def test_a_long_answer_is_cut_and_its_connection_not_used_again() -> None:
-    async def chatty(request: Received) -> Reply:
+    def chatty(request: Received) -> Reply:
         return Reply(500, {}, b"x" * (ANSWER_MAX_BYTES * 20))
 
     poster = Poster(LOOPBACK)
@@ -190,7 +190,7 @@ async def test_nobody_there_is_said_in_a_persons_words() -> None:
 async def test_a_redirect_is_not_followed() -> None:
     async with hook() as other, hook() as receiver:
 
-        async def elsewhere(request: Received) -> Reply:
+        def elsewhere(request: Received) -> Reply:
             return Reply(307, {"location": other.url})
 
         receiver.script = elsewhere
@@ -226,7 +226,7 @@ async def test_a_cancelled_attempt_leaves_no_connection_behind() -> None:
         await poster.tidy(everything=True)
 
 
-async def _ok(request: Received) -> Reply:
+def _ok(request: Received) -> Reply:
     return Reply()
 
 

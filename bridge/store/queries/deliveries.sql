@@ -107,9 +107,12 @@ with result as materialized (
 select set_config('synchronous_commit', 'off', true)
 
 -- name: release
--- Frees the lanes that this node claimed before it started anew; and, where it is the only one, those of all others.
-update bridge.lane set claimed_by = null, claimed_until = null
-where claimed_by = %(node)s or (%(alone)s and claimed_by is not null)
+-- Frees the lanes of this node except those that it works on; and, where it is the only one, those of all others.
+update bridge.lane l set claimed_by = null, claimed_until = null
+where (%(alone)s and l.claimed_by <> %(node)s) or (l.claimed_by = %(node)s and not exists (
+    select from unnest(%(endpoints)s::text[], %(keys)s::text[]) as k (endpoint_id, key)
+    where k.endpoint_id = l.endpoint_id and k.key = l.key
+))
 
 -- name: hasten
 -- Makes lanes of an endpoint that is well again due now: those named, or all that wait.

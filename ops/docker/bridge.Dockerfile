@@ -1,0 +1,42 @@
+# The bridge, as `bridge serve` runs it: no compiler, no embedded PostgreSQL, nothing to write but /data and /tmp.
+# From the top folder: docker build -f ops/docker/bridge.Dockerfile -t whatsapp-bridge .
+# Debian and not Alpine: the engine's library is built for glibc only.
+FROM docker.io/library/python:3.13-slim-bookworm AS base
+
+FROM base AS build
+WORKDIR /src
+RUN python -m venv --without-pip /opt/venv
+# The packages come first: a change of our own code leaves their layer as it is. None is built from source.
+COPY requirements-runtime.lock ops/docker/build.lock ./
+RUN pip --python /opt/venv/bin/python install --no-cache-dir --only-binary :all: --require-hashes -r requirements-runtime.lock \
+ && pip install --no-cache-dir --only-binary :all: --require-hashes -r build.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY supervisor supervisor
+COPY bridge bridge
+COPY receiver receiver
+RUN pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir /wheels . \
+ && pip --python /opt/venv/bin/python install --no-deps --no-index /wheels/*.whl
+
+FROM base
+LABEL org.opencontainers.image.title="whatsapp-bridge" \
+      org.opencontainers.image.description="One HTTP API in front of many WhatsApp numbers" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# A volume that is empty takes over the owner of the folder it is mounted on.
+RUN groupadd --gid 10001 bridge \
+ && useradd --uid 10001 --gid bridge --home-dir /data --no-create-home --shell /usr/sbin/nologin bridge \
+ && install --directory --owner bridge --group bridge --mode 0700 /data
+COPY --chmod=0755 ops/docker/probe.py /usr/local/bin/probe
+COPY --from=build /opt/venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    BRIDGE_HOST=0.0.0.0 \
+    BRIDGE_DATA_DIR=/data \
+    BRIDGE_LOG_FORMAT=json
+WORKDIR /data
+USER 10001:10001
+EXPOSE 4444
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 CMD ["probe", "http://127.0.0.1:4444/readyz"]
+ENTRYPOINT ["bridge"]
+CMD ["serve"]

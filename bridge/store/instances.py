@@ -125,7 +125,7 @@ class Instances:
         await self._write("clear_identity", key, owner, epoch, {})
 
     async def delete(self, key: InstanceKey) -> bool:
-        """Delete it with its commands and endpoints, but not its events; return whether there was one."""
+        """Delete it with its commands; return whether there was one. Its events are still delivered."""
         async with self._pool.connection() as conn:
             return await run(conn, _SQL["delete"], {"key": key}) > 0
 

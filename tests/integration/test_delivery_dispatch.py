@@ -332,6 +332,9 @@ async def test_when_a_receiver_is_back_everything_arrives_at_once_in_order_and_o
                 await trio.sleep(0.02)
         [(attempts,)] = await rows(store, "select sum(attempts) from bridge.delivery")
         assert isinstance(attempts, int) and attempts <= 40  # held deliveries do not burn attempts
+        [(probe, *_)] = await rows(store, "select min(key) from bridge.lane")
+        await run(store, "update bridge.lane set next_at = now() + interval '1 hour' where key <> %s", probe)
+        await run(store, "update bridge.lane set next_at = now() where key = %s", probe)
         async with hook(port=port) as receiver:
             await receiver.until(lambda: len(receiver.received) == 60)
             await all_delivered(store, 60)

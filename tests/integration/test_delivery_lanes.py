@@ -71,6 +71,21 @@ async def test_the_ordering_of_an_endpoint_makes_its_lanes(store: Store) -> None
     assert set(found) == expected
 
 
+async def test_a_claim_does_not_wait_for_a_lane_that_is_being_written_to(store: Store) -> None:
+    instance = await owned(store)
+    await endpoint(store, URL)
+    await instance.append(text_event("a"), text_event("b"))
+    async with store.pool.transaction() as conn:
+        await store.events.append_in(
+            conn, instance.key, instance.node, instance.epoch, [instance.draft(text_event("a"))]
+        )
+        with trio.fail_after(5):
+            (lane,) = await claim(store)
+        assert lane.key == f"{instance.key}:b"
+    (lane,) = await claim(store)
+    assert (lane.key, len(lane.deliveries)) == (f"{instance.key}:a", 2)
+
+
 async def test_an_endpoint_gets_no_more_lanes_than_it_has_room_for(store: Store) -> None:
     instance = await owned(store)
     full, roomy = await endpoint(store, URL), await endpoint(store, URL)

@@ -134,6 +134,9 @@ async def test_what_was_not_acknowledged_before_a_death_comes_again(database_url
                 if len(seen) <= count // 2:
                     session.ack(record.seq)
         os.kill(session.host_pid, signal.SIGKILL)
+        with pytest.raises(EngineDown), trio.fail_after(SOON_S):
+            async for _ in session.events:
+                pass
         left = await rig.pool.drain(ada.key)
         assert [text_of(record) for record in left][-count // 2 :] == [f"text {n}" for n in range(count // 2, count)]
 

@@ -3,9 +3,8 @@
 
 -- name: claim
 -- Leases due lanes, a bounded number of each endpoint, and returns the first deliveries of each with what a POST needs.
--- The deliveries are locked too: a lane that another node settled after our snapshot would show its old ones.
--- Locked rows are updated where they lie: a join would leave the planner the choice to read every lane. One that was moved
--- since our snapshot is not found there, stays due, and is claimed after the wake of whoever moved it.
+-- Locked rows are updated where they lie. A lane that somebody wrote to since our snapshot, in which its deliveries would
+-- look as they did before, is not found there: it stays due, and is claimed after the wake of whoever wrote to it.
 with free as materialized (
     select e.id, e.url, e.secret, e.timeout_s, e.max_age_s, coalesce(b.free, %(free)s) as free,
            case when e.old_secret_until > now() then e.old_secret end as old_secret
@@ -40,7 +39,6 @@ left join lateral (
     where d.endpoint_id = c.endpoint_id and d.lane_key = c.key and d.state = 'pending'
     order by d.seq
     limit %(per_lane)s
-    for no key update
 ) d on true
 left join bridge.event e on e.id = d.event_id
 order by c.endpoint_id, c.key, d.seq

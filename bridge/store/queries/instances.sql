@@ -68,7 +68,7 @@ update bridge.instance set jid = null, lid = null, push_name = null
 where key = %(key)s and owner = %(owner)s and epoch = %(epoch)s
 
 -- name: delete
--- With its commands and endpoints; its events stay.
+-- With its commands; its events stay, and its endpoints until those are delivered.
 delete from bridge.instance where key = %(key)s
 
 -- name: device_tables_ready

@@ -1,0 +1,73 @@
+"""The janitor removes what is over, and nothing that somebody still waits for."""
+
+from functools import partial
+
+import trio
+
+from bridge.domain.ids import EndpointId, InstanceKey
+from bridge.ids import new_command_id, new_endpoint_id, new_instance_key
+from bridge.janitor import Janitor
+from bridge.store.store import Store
+from tests.support.stack import until
+
+
+async def count(store: Store, query: str, *values: object) -> int:
+    async with store.connection() as conn:
+        row = await (await conn.execute(query, values)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def endpoint_of_deleted(store: Store, *, waiting: bool) -> EndpointId:
+    """Make an endpoint whose instance is gone, with or without a delivery that waits."""
+    key, endpoint = new_instance_key(), new_endpoint_id()
+    await store.instances.create(key, None, None, {})
+    await store.endpoints.upsert(endpoint, key, "http://127.0.0.1:9/", [], b"s" * 32)
+    await store.instances.delete(key)
+    if waiting:
+        async with store.connection() as conn:
+            await conn.execute(
+                "insert into bridge.lane (endpoint_id, key, pending) values (%s, %s, 1)", (endpoint, f"{key}:chat")
+            )
+    return endpoint
+
+
+async def finished_command(store: Store, key: InstanceKey, *, hours_ago: int) -> str:
+    command = new_command_id()
+    await store.commands.insert(
+        command,
+        key,
+        kind="text",
+        body={"to": "x", "text": "y"},
+        state="running",
+        idempotency_key=str(command),
+        request_hash=b"h",
+    )
+    await store.commands.finish(command, "sent", "3EB0")
+    async with store.connection() as conn:
+        await conn.execute(
+            "update bridge.command set finished_at = now() - make_interval(hours => %s) where id = %s",
+            (hours_ago, command),
+        )
+    return command
+
+
+async def test_what_is_over_goes_and_the_rest_stays(store: Store) -> None:
+    key = new_instance_key()
+    await store.instances.create(key, None, None, {})
+    old = await finished_command(store, key, hours_ago=25)
+    young = await finished_command(store, key, hours_ago=23)
+    empty = await endpoint_of_deleted(store, waiting=False)
+    waited_for = await endpoint_of_deleted(store, waiting=True)
+
+    async def old_is_gone() -> bool:
+        return await count(store, "select count(*) from bridge.command where id = %s", old) == 0
+
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(Janitor(store, interval_s=0.02).run, stop=stop))
+        await until(old_is_gone, 10)
+        stop.set()
+    assert await count(store, "select count(*) from bridge.command where id = %s", young) == 1
+    assert await store.endpoints.get(empty) is None
+    assert await store.endpoints.get(waited_for) is not None

@@ -169,6 +169,7 @@ class Journal:
         """Give the lock back. What is not acknowledged stays."""
         with self._mutex:
             os.close(self._fd)
+            self._fd = -1  # a late callback must not write into whatever gets this number next
             if not self._open.size:
                 self._open.path.unlink(missing_ok=True)
             os.close(self._lock_fd)

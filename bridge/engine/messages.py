@@ -6,7 +6,7 @@ from bridge.domain.events import Event, Flags, MessageRow, StatusChange
 from bridge.engine import content, jids
 from bridge.engine.content import Content
 from bridge.engine.journal import Record
-from bridge.engine.people import chat_kind, person
+from bridge.engine.people import LID_SERVER, PHONE_SERVER, Person, chat_kind, person
 from bridge.protos import e2e, neonize_pb
 
 _Receipt = neonize_pb.Receipt
@@ -78,6 +78,40 @@ def undecryptable(record: Record) -> tuple[Event, ...]:
     return (_about(report.Info, "message.undecryptable", "message_undecryptable", lost),)
 
 
+def ignored(record: Record, ours: frozenset[str]) -> tuple[Event, ...]:
+    """Return `message.undecryptable` for a message that was decrypted by a process which died before it told us.
+
+    The engine says of every redelivered message that it ignores it, and only our store knows which of them we have: the
+    event has the key of the message itself, so it is refused where the message is known. Messages of `ours` (users) are
+    left out, for most of those are keys on their way between our devices.
+    """
+    message_id, sender, chat = record.payload.decode().split(" ")
+    user, _, server = sender.partition("@")
+    sender = f"{user.partition(':')[0]}@{server}"
+    if sender in ours:
+        return ()
+    phone = sender if server == PHONE_SERVER else None
+    who = Person(sender, phone, sender if server == LID_SERVER else None, "")
+    data = {
+        "message_id": message_id,
+        "chat_id": chat,
+        "sender_id": sender,
+        "from": who.reply_to,
+        "timestamp": int(record.at),
+        "push_name": "",
+        "is_from_me": False,
+        "is_group": chat_kind(chat) == "group",
+        "chat": {"id": chat, "kind": chat_kind(chat)},
+        "sender": who.as_data(),
+        "kind": "unknown",
+        "text": None,
+        "unavailable": True,
+        "hidden": False,
+    }
+    key = _key_of_message("message.received", chat, sender, message_id)
+    return (Event("message.undecryptable", "message_undecryptable", key, record.at, data, chat),)
+
+
 def receipt(record: Record) -> tuple[Event, ...]:
     """Return `message.status`, emitted when a recipient, or another device of ours, got, read or played messages."""
     report = neonize_pb.Receipt.FromString(record.payload)
@@ -144,13 +178,19 @@ def _about(
     return Event(
         type=type_,
         name=name,
-        dedup_key=dedup_key("message", chat, who.id, message_id, type_),
+        dedup_key=_key_of_message(type_, chat, who.id, message_id),
         at=at,
         data=data,
         chat=chat,
         flags=_FROM_ME if from_me else _FROM_OTHERS,
         message=row,
     )
+
+
+def _key_of_message(type_: str, chat: str, sender: str, message_id: str) -> str:
+    """Return one key for whatever a message turned out to be; one that came undecryptable may come again, readable."""
+    kind = "undecryptable" if type_ == "message.undecryptable" else "message"
+    return dedup_key(kind, chat, sender, message_id)
 
 
 def dedup_key(*parts: str) -> str:

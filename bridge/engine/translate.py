@@ -3,6 +3,7 @@
 A record that says nothing to anybody gives nothing: keys on their way, protocol messages, codes that we do not know.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -127,6 +128,11 @@ def _ended(record: Record, _: Context) -> tuple[Output, ...]:
     return (ConnectFailed(record.payload.decode(errors="replace") or "the engine ended the session"),)
 
 
+def _ignored(record: Record, context: Context) -> tuple[Output, ...]:
+    users = (re.sub(r":\d+@", "@", jid) for jid in (context.jid, context.lid) if jid is not None)
+    return messages.ignored(record, frozenset(users))
+
+
 def _always(signal: Signal) -> Callable[[Record, Context], tuple[Output, ...]]:
     return lambda _record, _context: (signal,)
 
@@ -153,6 +159,7 @@ _READERS: Mapping[int, Callable[[Record, Context], tuple[Output, ...]]] = {
     Code.KEEPALIVE_RESTORED: _always(KeepAliveRestored()),
     Code.MESSAGE: _events(messages.message),
     Code.RECEIPT: _events(messages.receipt),
+    Code.IGNORED: _ignored,
     Code.UNDECRYPTABLE: _events(messages.undecryptable),
     Code.PRESENCE: _events(happenings.presence),
     Code.CHAT_PRESENCE: _events(happenings.chat_presence),

@@ -29,7 +29,7 @@ class Search:
     probe_s: float = 8
     hold_s: float = 30
     tries: int = 4
-    back: float = 0.9
+    back: float = 0.85
 
 
 async def warm_up(candidate: Candidate, numbers: Sequence[Number]) -> None:
@@ -103,7 +103,7 @@ async def highest(
         if not runs[-1].held(P99_LIMIT_MS):
             break
         good, rate = rate, rate + search.step
-    rate = good + search.step / 2 if good else search.first / 2
+    rate = good + search.step / 2 if good else search.first * 0.75
     for _ in range(search.tries):
         await next_run(rate, search.hold_s)
         if runs[-1].held(P99_LIMIT_MS):

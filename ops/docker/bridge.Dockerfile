@@ -3,19 +3,23 @@
 # Debian and not Alpine: the engine's library is built for glibc only.
 FROM docker.io/library/python:3.13-slim-bookworm AS base
 
-FROM base AS build
-WORKDIR /src
+# In a stage and a layer of their own: a change of our code leaves them as they are. None is built from source.
+FROM base AS packages
 RUN python -m venv --without-pip /opt/venv
-# The packages come first: a change of our own code leaves their layer as it is. None is built from source.
-COPY requirements-runtime.lock ops/docker/build.lock ./
-RUN pip --python /opt/venv/bin/python install --no-cache-dir --only-binary :all: --require-hashes -r requirements-runtime.lock \
- && pip install --no-cache-dir --only-binary :all: --require-hashes -r build.lock
+COPY requirements-runtime.lock /src/
+RUN pip --python /opt/venv/bin/python install --no-cache-dir --only-binary :all: --require-hashes \
+    -r /src/requirements-runtime.lock
+
+FROM packages AS build
+WORKDIR /src
+COPY ops/docker/build.lock ./
+RUN pip install --no-cache-dir --only-binary :all: --require-hashes -r build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY supervisor supervisor
 COPY bridge bridge
 COPY receiver receiver
 RUN pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir /wheels . \
- && pip --python /opt/venv/bin/python install --no-deps --no-index /wheels/*.whl
+ && pip --python /opt/venv/bin/python install --no-deps --no-index --target /opt/app /wheels/*.whl
 
 FROM base
 LABEL org.opencontainers.image.title="whatsapp-bridge" \
@@ -26,8 +30,10 @@ RUN groupadd --gid 10001 bridge \
  && useradd --uid 10001 --gid bridge --home-dir /data --no-create-home --shell /usr/sbin/nologin bridge \
  && install --directory --owner bridge --group bridge --mode 0700 /data
 COPY --chmod=0755 ops/docker/probe.py /usr/local/bin/probe
-COPY --from=build /opt/venv /opt/venv
-ENV PATH=/opt/venv/bin:$PATH \
+COPY --from=packages /opt/venv /opt/venv
+COPY --from=build /opt/app /opt/app
+ENV PATH=/opt/app/bin:/opt/venv/bin:$PATH \
+    PYTHONPATH=/opt/app \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     BRIDGE_HOST=0.0.0.0 \

@@ -184,6 +184,34 @@ def test_a_redelivered_message_has_the_same_key_and_another_one_has_not() -> Non
     assert len({event_of().dedup_key, *(event.dedup_key for event in others)}) == 5
 
 
+@pytest.mark.parametrize("kind", ["message", "message.sent", "reaction"])
+def test_a_message_that_is_ignored_because_we_have_it_meets_its_own_key(kind: str) -> None:
+    known = {
+        "message": event_of(),
+        "message.sent": event_of(from_me=True),
+        "reaction": event_of(e2e.Message(reactionMessage=e2e.ReactionMessage(key={"ID": "OLD"}, text="x"))),
+    }[kind]
+    again = only(translate(record(Code.IGNORED, f"3EB0AA {LID} {LID}".encode()), Context()))
+    assert again.dedup_key == known.dedup_key
+
+
+def test_a_message_that_died_with_its_process_is_reported_as_unreadable() -> None:
+    sender = "491500000001:4@s.whatsapp.net"
+    event = only(translate(record(Code.IGNORED, f"3EB0DD {sender} {GROUP}".encode()), Context()))
+    assert (event.type, event.data["message_id"], event.data["from"]) == (
+        "message.undecryptable",
+        "3EB0DD",
+        "491500000001",
+    )
+    assert (event.data["sender_id"], event.chat, event.data["is_group"]) == (PHONE, GROUP, True)
+
+
+def test_keys_that_our_own_phone_sends_again_are_no_lost_messages() -> None:
+    ours = Context(jid="491500000001:3@s.whatsapp.net", lid=LID)
+    for sender in (PHONE, LID, "91827364:3@lid"):
+        assert translate(record(Code.IGNORED, f"3EB0EE {sender} {LID}".encode()), ours) == ()
+
+
 # receipts
 
 

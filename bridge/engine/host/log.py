@@ -1,5 +1,10 @@
-"""Writes the library's log entries to stderr, which the bridge reads, scrubs and limits."""
+"""Writes the library's log entries to stderr, which the bridge reads, scrubs and limits.
 
+One of them is more than a line for people: that a message is ignored because its keys are used up. It was decrypted before,
+and if the process died between that and our journal, this is the only trace of it.
+"""
+
+import re
 import sys
 
 _LENGTH_DELIMITED = 2
@@ -7,14 +12,24 @@ _MESSAGE, _LEVEL, _NAME = 1, 2, 3
 """Fields of neonize's `LogEntry`, all of them strings: not worth 10 MB of protobuf classes in every host."""
 
 
-def write(entry: bytes) -> None:
-    """Write one serialised `LogEntry` as a line; may be called from any thread."""
+_IGNORED = re.compile(r"Ignoring message (?P<id>\S+) from (?P<sender>\S+?)(?: in (?P<chat>\S+?))?: ")
+
+
+def ignored(text: str) -> str | None:
+    """Return id, sender and chat of a message that the library says to ignore, None when it says anything else."""
+    match = _IGNORED.match(text)
+    return f"{match['id']} {match['sender']} {match['chat'] or match['sender']}" if match is not None else None
+
+
+def write(entry: bytes) -> str:
+    """Write one serialised `LogEntry` as a line and return its text; may be called from any thread."""
     try:
         fields = _strings(entry)
     except (IndexError, ValueError):
         fields = {_MESSAGE: "a log entry that can't be read"}
     text = fields.get(_MESSAGE, "").replace("\n", "\\n")
     print(f"whatsmeow {fields.get(_LEVEL, '')} {fields.get(_NAME, '')}: {text}", file=sys.stderr)
+    return text
 
 
 def _strings(entry: bytes) -> dict[int, str]:

@@ -125,8 +125,13 @@ class Host:
         return self._library.run(
             Start(session.client, self._hello.database_url, jid, self._hello.device_props, self._proxy),
             session.record,
-            log.write,
+            partial(self._log, session),
         )
+
+    def _log(self, session: HostSession, entry: bytes) -> None:
+        ignored = log.ignored(log.write(entry))
+        if ignored is not None:
+            session.note_ignored(ignored)
 
     def _live(self, key: str) -> HostSession:
         session = self._sessions.get(key)

@@ -21,6 +21,8 @@ LOCK_WAIT_S = 10.0
 """How long to wait for an earlier host of this session to be gone."""
 QUIET_S = 0.15
 """After a disconnect: no callback for so long means that the library has handed over all that it acknowledged."""
+IGNORED_AFTER_S = 2.0
+"""How long a report may take from the library to here, at the most."""
 CALLS_AT_ONCE = 4
 """Calls of one session in the library; more would only wait there."""
 
@@ -74,6 +76,7 @@ class HostSession:
         self._sent = self._taken = 0
         """How many records were given to the output, and how many of them the consumer has taken."""
         self._waking = False
+        self._ignored: list[str] = []
         self._last_record_at = 0.0
         self._wake()
 
@@ -103,7 +106,7 @@ class HostSession:
         began = time.perf_counter()
         now = time.time()
         with self._mutex:
-            if len(self._backlog) > BACKLOG_IN_MEMORY and code in DROPPABLE:
+            if self.life is Life.ENDED or (len(self._backlog) > BACKLOG_IN_MEMORY and code in DROPPABLE):
                 return
             self._seq += 1
             place = self._keep(self._seq, now, code, payload) if code in DURABLE else None
@@ -117,6 +120,22 @@ class HostSession:
             self.settled.set()
         self.records += 1
         self.slowest_append_s = max(self.slowest_append_s, time.perf_counter() - began)
+
+    def note_ignored(self, message: str) -> None:
+        """Report a message that the library ignores, later: its own report may still be on its way to us."""
+        with self._mutex:
+            self._ignored.append(message)
+            if len(self._ignored) > 1:
+                return
+        later = threading.Timer(IGNORED_AFTER_S, self._report_ignored)
+        later.daemon = True
+        later.start()
+
+    def _report_ignored(self) -> None:
+        with self._mutex:
+            ignored, self._ignored = self._ignored, []
+        for message in ignored:
+            self.record(Code.IGNORED, message.encode())
 
     def _keep(self, seq: int, at: float, code: int, payload: bytes) -> Place | None:
         try:

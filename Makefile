@@ -7,9 +7,8 @@ READY  := $(VENV)/.ready
 # in every coroutine, also where a lock or a queue that is free makes waiting wrong
 ASYNC_OFF := ASYNC109,ASYNC114,ASYNC124,ASYNC9
 ONCE   ?=
-SEED   ?=
 
-.PHONY: install lock demo test check format bench chaos clean
+.PHONY: install lock demo test check format bench clean
 
 install: $(READY)
 
@@ -48,9 +47,6 @@ format: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m ops.bench
-
-chaos: $(READY)
-	@SEED=$(SEED) $(BIN)/python -m ops.chaos
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build

@@ -20,6 +20,7 @@ from bridge.config import Settings
 from bridge.domain.ids import EndpointId
 from bridge.engine.pool import EngineConfig, EnginePool
 from bridge.engine.wire import SandboxTrust
+from bridge.errors import BridgeError
 from bridge.ids import new_key_id, new_node_id
 from bridge.instances.actor import Parts
 from bridge.instances.directory import Directory
@@ -34,6 +35,13 @@ log = structlog.get_logger()
 DRAIN_NOTICE_S = 0.5
 """How long /readyz says no before the listener closes, so that a balancer can notice."""
 DEFAULT_ENDPOINT = EndpointId("whk_default")
+GIVEN_KEY = "from the environment"
+
+
+class StopTookTooLong(BridgeError):
+    """The bridge did not stop in time and was cut off; nothing that was stored is lost."""
+
+    code = "stop_took_too_long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,9 @@ class Running:
 
     url: str
     api_key: str | None
-    """The key, when it was made just now or given from outside; a stored key is known by its hash alone."""
+    """The key, when it was made just now: it is shown this once, and stored as a hash."""
+    webhook_secret: str | None
+    """The secret of the default endpoint, when it was made just now."""
 
 
 class App:
@@ -71,9 +81,11 @@ class App:
             store=self.store, directory=self.directory, probes=self, node=self.node, auth_on=settings.auth
         )
         self.http = HttpServer(create_app(context), host=settings.host, port=settings.port)
-        self._new_key: str | None = settings.api_key or None
+        self._new_key: str | None = None
+        self._new_secret: str | None = None
         self._draining = False
         self._started = False
+        self._overran = False
         self.stopped = trio.Event()
         self.root = Supervisor(
             "root",
@@ -126,10 +138,12 @@ class App:
                     await tree.start(partial(self.root.run, stop=halt))
                     self._started = True
                     log.info("bridge.started", node=self.node, url=self.http.url)
-                    task_status.started(Running(self.http.url, self._new_key))
+                    task_status.started(Running(self.http.url, self._new_key, self._new_secret))
                 halted.set()
         finally:
             self.stopped.set()
+        if self._overran:
+            raise StopTookTooLong(f"{self._settings.shutdown_s:.0f} s were given.")
         log.info("bridge.stopped", node=self.node)
 
     async def _drain(self, stop: trio.Event, halt: trio.Event, halted: trio.Event, scope: trio.CancelScope) -> None:
@@ -143,6 +157,7 @@ class App:
             await halted.wait()
             return
         log.error("bridge.stop_took_too_long", seconds=self._settings.shutdown_s)
+        self._overran = True
         scope.cancel()
 
     async def _serve(self, *, stop: trio.Event, task_status: trio.TaskStatus[object]) -> None:  # noqa: ASYNC128
@@ -151,25 +166,32 @@ class App:
         await self.http.run(stop=stop, task_status=task_status)
 
     async def _make_key(self) -> None:
-        """See to it that there is a key: the one given from outside, or at first start a new one."""
+        """See to it that there is a key: the one given from outside instead of earlier such, or at first a new one."""
         if self._settings.api_key:
-            await self._store_key("from the environment", self._settings.api_key)
+            await self._replace_given_key(self._settings.api_key)
         elif await self.store.keys.count() == 0:
             self._new_key = f"wab_{secrets.token_urlsafe(32)}"
-            await self._store_key("first", self._new_key)
+            await self.store.keys.insert(new_key_id(), "first", role="admin", hash=_digest(self._new_key))
 
-    async def _store_key(self, name: str, key: str) -> None:
-        digest = hashlib.sha256(key.encode()).digest()
-        if await self.store.keys.find(digest) is None:
-            await self.store.keys.insert(new_key_id(), name, role="admin", hash=digest)
+    async def _replace_given_key(self, key: str) -> None:
+        given = await self.store.keys.find(_digest(key))
+        if given is None:
+            given = await self.store.keys.insert(new_key_id(), GIVEN_KEY, role="admin", hash=_digest(key))
+        for earlier in await self.store.keys.list():
+            if earlier.name == GIVEN_KEY and earlier.id != given.id:
+                await self.store.keys.delete(earlier.id)
 
     async def _make_endpoint(self) -> None:
+        """Point the default endpoint at the URL from the settings, with their secret or one that is made once."""
         if not self._settings.webhook_url:
             return
-        given = self._settings.webhook_secret or sign.show(sign.new_secret())
-        secret = await self.store.settings.put_if_absent("default_endpoint_secret", given.encode())
-        if self._settings.webhook_secret:
-            secret = self._settings.webhook_secret.encode()
-        await self.store.endpoints.upsert(
-            DEFAULT_ENDPOINT, None, self._settings.webhook_url, (), sign.read(secret.decode())
-        )
+        secret = self._settings.webhook_secret
+        if not secret:
+            made = sign.show(sign.new_secret())
+            secret = (await self.store.settings.put_if_absent("default_endpoint_secret", made.encode())).decode()
+            self._new_secret = made if secret == made else None
+        await self.store.endpoints.upsert(DEFAULT_ENDPOINT, None, self._settings.webhook_url, (), sign.read(secret))
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

@@ -1,5 +1,6 @@
 """The settings of a bridge, read once from the environment; the command line overrides some of them."""
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -57,7 +58,21 @@ class Settings:
         _require(1 <= self.send_timeout_s <= 120, "send_timeout_s", "seconds from 1 to 120")
         _require(self.log_format in ("auto", "json", "console"), "log_format", "auto, json or console")
         _require(self.log_level in ("debug", "info", "warning", "error"), "log_level", "debug, info, warning or error")
+        _require(
+            all(_is_reachable_form(entry) for entry in self.webhook_allow),
+            "webhook_allow",
+            "host:port or a network such as 10.0.0.0/8, separated by commas",
+        )
         _require(not self.api_key or len(self.api_key) >= 16, "api_key", "at least 16 characters")
+
+
+def _is_reachable_form(entry: str) -> bool:
+    try:
+        ipaddress.ip_network(entry)
+    except ValueError:
+        host, _, port = entry.rpartition(":")
+        return bool(host) and port.isdecimal() and 0 < int(port) <= 65535
+    return True
 
 
 def _require(holds: bool, name: str, wanted: str) -> None:

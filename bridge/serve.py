@@ -19,4 +19,7 @@ def serve(settings: Settings, *, as_json: bool) -> int:
 async def _serve(settings: Settings, as_json: bool, stop: trio.Event) -> None:
     async with trio.open_nursery() as nursery:
         running: Running = await nursery.start(partial(App(settings, settings.database_url).run, stop=stop))
-        announce({"api": running.url, "api_key": running.api_key}, as_json=as_json)
+        announce(
+            {"api": running.url, "api_key": running.api_key, "webhook_secret": running.webhook_secret},
+            as_json=as_json,
+        )

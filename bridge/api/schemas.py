@@ -192,7 +192,7 @@ def _utc(at: datetime | None) -> datetime | None:
 
 
 def connected(row: InstanceRow) -> bool:
-    return row.state in {"online", "restricted"}
+    return row.state == "online"
 
 
 def logged_in(row: InstanceRow) -> bool:

@@ -115,12 +115,15 @@ def _open(session: Session, reason: str | None) -> Decision:
     return Decision(opened, (OpenSession() if session.paired else OpenPairing(), RetryAfter(WATCHDOG_S)))
 
 
-def _booted(session: Session, _: Signal) -> Decision:
+def _booted(session: Session, signal: Signal) -> Decision:
+    assert isinstance(signal, Booted)
     if not session.wanted:
         state = State.PAUSED if session.paired else session.state
         return Decision(replace(session, state=state, pairing=False))
     if session.state is State.CONFLICT:
         return Decision(session)  # connecting would throw out whoever took over
+    if session.state is State.RESTRICTED and session.paired and signal.restricted_for_s > 0:
+        return Decision(session, (RetryAfter(signal.restricted_for_s),))
     if not session.paired:
         # nobody is looking at a QR code after a restart
         state = session.state if session.state in (State.LOGGED_OUT, State.FAILED) else State.CREATED

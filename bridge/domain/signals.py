@@ -15,6 +15,9 @@ class Signal:
 class Booted(Signal):
     """The actor has started: the bridge was started, or the actor crashed and came back."""
 
+    restricted_for_s: float = 0.0
+    """What is left of a restriction that was known before."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectAsked(Signal):

@@ -7,7 +7,7 @@ class Code(IntEnum):
     """`neonize.events.EVENT_TO_INT` of 0.5.2, as far as we listen; the negative ones are ours."""
 
     IGNORED = -4
-    """A message came again that had been decrypted before, `id sender chat`; whether it was reported then is not known."""
+    """A message came again that was decrypted before, `id sender chat`; whether it was reported then is not known."""
     ENDED = -3
     """The session's blocking call returned by itself; the payload is its error text."""
     LOGIN_STATUS = -2

@@ -26,12 +26,13 @@ from bridge.engine.session import Session as EngineSession
 from bridge.instances import announce
 from bridge.instances.errors import Busy, NotConnected
 from bridge.instances.inbox import Inbox
-from bridge.instances.messages import Delete, Emit, Lost, Message, Reported, Send, Told
+from bridge.instances.messages import Delete, Emit, Lost, Message, Reported, Send, StoreLost, Told
 from bridge.instances.outbox import Outbox, OutgoingText
 from bridge.instances.qr import QrBoard
 from bridge.instances.recipients import Recipients
 from bridge.instances.recovery import settle_commands
 from bridge.instances.sending import Sender
+from bridge.store.errors import StoreUnavailable
 from bridge.store.rows import InstanceRow
 from bridge.store.store import Store
 from supervisor import Actor, ActorDown, Failed
@@ -98,6 +99,12 @@ class InstanceActor(Actor[Message]):
                 await self._close_engine()
             self._wake()
 
+    async def leave(self) -> None:
+        """Leave WhatsApp now, beside whatever the actor is waiting for: what is not delivered to us stays with them."""
+        if self._engine is not None:
+            await self._close_engine()
+            self.tell(StoreLost())
+
     async def on_start(self) -> None:
         """Take the instance over, store what an earlier process left behind, and decide what should run."""
         await self._store.ready(math.inf)
@@ -114,7 +121,7 @@ class InstanceActor(Actor[Message]):
         await self.nursery.start(self.outbox.run)
         await self._replay()
         self._held = await settle_commands(self._store, self.inbox)
-        self.tell(Told(sig.Booted()))
+        self.tell(Told(sig.Booted(_restricted_for_s(row))))
 
     async def on_stop(self) -> None:
         """Let the sends that were promised finish; what the engine still reports stays in its journal."""
@@ -138,6 +145,8 @@ class InstanceActor(Actor[Message]):
                     await self._apply(sig.EngineLost())
             case Delete():
                 await self._delete()
+            case StoreLost():
+                raise StoreUnavailable("The actor waits for it from its start.")
         return None
 
     # --- texts --------------------------------------------------------------------------------------------------------
@@ -312,6 +321,9 @@ class InstanceActor(Actor[Message]):
     async def _open(self, scope: trio.CancelScope, jid: str | None) -> None:
         engines = self._parts.engines
         with scope:
+            if jid is not None and not await self._store.instances.device_exists(jid):
+                self.tell(Told(sig.LoggedOut("device_missing")))  # the library would end its process over it
+                return
             try:
                 engine = await (engines.pair(self.key) if jid is None else engines.open(self.key, jid))
             except EngineError as error:
@@ -361,6 +373,12 @@ def _remembered(row: InstanceRow) -> Session:
         paired=row.jid is not None,
         wanted=row.desired == "running",
     )
+
+
+def _restricted_for_s(row: InstanceRow) -> float:
+    if row.state != State.RESTRICTED or row.next_retry_at is None:
+        return 0.0
+    return max(0.0, (row.next_retry_at - datetime.now(UTC)).total_seconds())
 
 
 def _not_online(session: Session) -> Exception:

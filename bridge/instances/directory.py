@@ -7,6 +7,7 @@ one number's trouble is never another's.
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -113,9 +114,23 @@ class Directory:
             for row in await self._store.instances.wanted():
                 self._actors[row.key] = InstanceActor(row.key, self._parts)
                 self._helpers.start_soon(self._start_in_the_end, row.key)
+            self._helpers.start_soon(self._leave_without_store)
             task_status.started()
             await stop.wait()
             self._helpers.cancel_scope.cancel()
+
+    async def _leave_without_store(self) -> None:
+        """Close all sessions when PostgreSQL is away: a text that comes to an engine without it can't be decrypted."""
+        while True:
+            await self._store.until(False)
+            log.warning("instances.store_lost")
+            for actor in self._actors.values():
+                self._helpers.start_soon(self._leave, actor)
+            await self._store.until(True)
+
+    async def _leave(self, actor: InstanceActor) -> None:
+        with suppress(ActorDown, MailboxFull):
+            await actor.leave()
 
     async def _start_in_the_end(self, key: InstanceKey) -> None:
         while True:
@@ -181,6 +196,14 @@ class Directory:
                 raise SendUnknown(command=message.text.command) from None  # its row stays running: recovery settles it
             raise InstanceDown(retry_after_s=2) from None
 
+    async def _ask_or_restart(self, key: InstanceKey, message: Message, deadline_s: float = ASK_S) -> None:
+        """Ask, and start an actor that is parked: an operator's word counts for more than its past."""
+        try:
+            await self._ask(self._find(key), message, deadline_s)
+        except InstanceDown:
+            await self.restart(key)
+            await self._ask(self._find(key), message, deadline_s)
+
     async def _row(self, key: InstanceKey) -> InstanceRow:
         row = await self._store.instances.get(key)
         if row is None:
@@ -210,7 +233,7 @@ class Directory:
         if actor.session.state is State.ONLINE:
             return Connecting("already_connected", State.ONLINE.value)
         paired = actor.session.paired
-        await self._ask(actor, Told(sig.ConnectAsked()))
+        await self._ask_or_restart(key, Told(sig.ConnectAsked()))
         with trio.move_on_after(wait_s):
             while actor.qr.current is None and actor.session.state is State.CONNECTING:
                 await actor.changed()
@@ -233,7 +256,7 @@ class Directory:
 
     async def disconnect(self, key: InstanceKey) -> InstanceRow:
         """Leave WhatsApp and stay away, also after a restart; the session stays paired."""
-        await self._ask(self._find(key), Told(sig.PauseAsked()))
+        await self._ask_or_restart(key, Told(sig.PauseAsked()))
         return await self._row(key)
 
     async def restart(self, key: InstanceKey) -> InstanceRow:
@@ -243,12 +266,13 @@ class Directory:
             await self._supervisor.restart_child(CHILD + key)
         except NoSuchChild:  # it has never started
             await self._start(key)
+        except StartFailed as error:
+            raise InstanceDown(str(error.__cause__ or error)) from error
         return await self._row(key)
 
     async def delete(self, key: InstanceKey) -> None:
         """Log out, forget the session, and remove the instance; its events are still delivered."""
-        actor = self._find(key)
-        await self._ask(actor, Delete(), deadline_s=2 * ASK_S)
+        await self._ask_or_restart(key, Delete(), deadline_s=2 * ASK_S)
         await self._supervisor.delete_child(CHILD + key)
         del self._actors[key]
         await self._parts.engines.forget(key)
@@ -272,7 +296,7 @@ class Directory:
         if actor.depth >= SENDS_WAITING:
             raise Busy(retry_after_s=1)
         queued = mode == "queue"
-        if not queued and not actor.online:
+        if not queued and not actor.online and idempotency_key is None:
             raise NotConnected(f"Its state is {actor.session.state}.", state=actor.session.state.value)
         await actor.check_recipient(to)
         row = await self._store.commands.insert(
@@ -292,7 +316,7 @@ class Directory:
         except BridgeError as error:
             if error.certain:
                 with trio.move_on_after(GIVE_UP_S, shield=True):
-                    await self._store.commands.give_up(row.id, code=error.code)
+                    await self._store.commands.withdraw(row.id)
             raise
         if queued:
             return MessageRef("queued", None, to, row.created_at, row.id)

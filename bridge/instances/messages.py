@@ -51,4 +51,9 @@ class Delete:
     """Log out at WhatsApp and leave for good; answered when the session's rows and journal are gone."""
 
 
-Message = Told | Reported | Lost | Send | Emit | Delete
+@dataclass(frozen=True, slots=True)
+class StoreLost:
+    """PostgreSQL does not answer: nothing that is received now could be kept."""
+
+
+Message = Told | Reported | Lost | Send | Emit | Delete | StoreLost

@@ -99,11 +99,10 @@ class Commands:
             raise CommandClosed(command=id)
         return row
 
-    async def give_up(self, id: CommandId, *, code: str) -> None:
-        """Store that a command failed before the engine had it; one with an outcome keeps that."""
+    async def withdraw(self, id: CommandId) -> None:
+        """Forget a command that nobody began, with its idempotency key; one with an outcome stays."""
         async with self._pool.connection() as conn:
-            params = {"id": id, "state": "failed", "message_id": None, "result": Jsonb({"code": code})}
-            await run(conn, _SQL["finish"], params)
+            await run(conn, _SQL["withdraw"], {"id": id})
 
     async def recover(self, instance: InstanceKey) -> Recovered:
         """Call what an earlier owner had begun unknown, and return that and what is queued, oldest first."""

@@ -97,7 +97,7 @@ def _steady(bridge: Load, bare: Load) -> Iterator[Figure]:
         _per_1000(bridge),
         _per_1000(bare),
         limit=f"{_parts(bridge.cpu_per_1000())}; bare: {_parts(bare.cpu_per_1000())}; "
-        f"{bridge.usage.commits / bridge.sent:.1f} commits per text, bare: {bare.usage.commits / bare.sent:.1f}",
+        f"{bridge.usage.commits / bridge.sent:.1f} transactions per text, bare: {bare.usage.commits / bare.sent:.1f}",
     )
 
 
@@ -141,7 +141,7 @@ def _out(name: str, bridge: Sends, bare: Sends, goal: float) -> Iterator[Figure]
         bare.per_s,
         f">= {goal:g}",
         bridge.per_s >= goal,
-        f"{bridge.usage.commits / bridge.count:.1f} commits per text (bare: {bare.usage.commits / bare.count:.1f}); "
+        f"{bridge.usage.commits / bridge.count:.1f} transactions per text (bare: {bare.usage.commits / bare.count:.1f}); "
         + explain(bridge.usage, waiting="round trips and commits, not CPU"),
         {"bridge": asdict(bridge), "bare": asdict(bare)},
     )

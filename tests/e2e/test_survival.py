@@ -10,15 +10,19 @@ import base64
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx2
+import psutil
 import pytest
 import trio
 
 from tests.support.flow import Count, Flow, settle
 from tests.support.receiver import process
-from tests.support.stack import Stack, running_stack
+from tests.support.stack import Stack, running_stack, until
 
 pytestmark = pytest.mark.engine
 
@@ -112,6 +116,37 @@ async def test_twenty_instances_started_stopped_and_used_at_once_kill_no_engine_
         await stack.until_online(*[key for key in keys if (await stack.status(key))["state"] != "paused"])
         assert "engine.host_died" not in stack.log()
         assert min(cycles.values()) >= 3
+
+
+async def test_a_postgresql_that_does_not_answer_loses_no_text_and_leaves_none_undecryptable(tmp_path: Path) -> None:
+    async with running_stack(tmp_path / "data") as stack:
+        await stack.sandbox.create_phone(CONTACT, "Ann")
+        (key,) = (await stack.pair_all(PHONES[:1])).values()
+        with frozen_postgres(tmp_path / "data" / "postgres"):
+            await until(partial(linked_and_online, stack, PHONES[0], False), 60)
+            await stack.sandbox.send_many(CONTACT, PHONES[:1], texts=[f"text {n}" for n in range(20)])
+        await stack.until_online(key)
+        counted = await settle(stack, CONTACT, timeout_s=40)
+        assert (counted.received, counted.lost, counted.doubled, counted.out_of_order) == (20, (), (), ())
+        assert await stack.received(type="message.undecryptable") == []
+
+
+@contextmanager
+def frozen_postgres(home: Path) -> Iterator[None]:
+    """Stop every process of that PostgreSQL from running, as a machine does that swaps or loses its disk."""
+    postmaster = psutil.Process(int((next(home.glob("data-*")) / "postmaster.pid").read_text().split()[0]))
+    processes = [postmaster, *postmaster.children(recursive=True)]
+    for member in processes:
+        member.suspend()
+    try:
+        yield
+    finally:
+        for member in processes:
+            member.resume()
+
+
+async def linked_and_online(stack: Stack, phone: str, online: bool) -> bool:
+    return [device.online for device in (await stack.sandbox.phone(phone)).devices] == [online]
 
 
 async def start_use_stop(stack: Stack, key: str, cycles: dict[str, int]) -> None:

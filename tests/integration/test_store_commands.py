@@ -84,15 +84,15 @@ async def test_a_known_outcome_is_kept(store, key):
     for state in ("failed", "unknown", "sent"):
         with pytest.raises(CommandClosed):
             await store.commands.finish(row.id, state)
-    await store.commands.give_up(row.id, code="mailbox_full")
+    await store.commands.withdraw(row.id)
     assert (await store.commands.get(row.id)).state == "sent"
 
 
-async def test_a_command_that_nobody_took_is_given_up(store, key):
-    row = await insert(store, key, state="queued")
-    await store.commands.give_up(row.id, code="busy")
-    given_up = await store.commands.get(row.id)
-    assert (given_up.state, given_up.result) == ("failed", {"code": "busy"})
+async def test_a_command_that_was_refused_leaves_its_idempotency_key_free(store, key):
+    row = await insert(store, key, state="running", idempotency_key="k")
+    await store.commands.withdraw(row.id)
+    assert await store.commands.get(row.id) is None
+    assert (await insert(store, key, state="running", idempotency_key="k")).inserted
 
 
 async def test_an_outcome_is_taken_back_with_its_transaction(store, key):

@@ -49,6 +49,8 @@ def test_a_secret_may_be_a_file(tmp_path: Path) -> None:
         ("SEND_TIMEOUT_S", "never", "BRIDGE_SEND_TIMEOUT_S must be a number"),
         ("LOG_LEVEL", "loud", "BRIDGE_LOG_LEVEL must be debug, info, warning or error"),
         ("LOG_FORMAT", "xml", "BRIDGE_LOG_FORMAT must be auto, json or console"),
+        ("WEBHOOK_ALLOW", "nonsense", "BRIDGE_WEBHOOK_ALLOW must be host:port or a network"),
+        ("WEBHOOK_ALLOW", "10.0.0.0/8,host:http", "BRIDGE_WEBHOOK_ALLOW must be host:port or a network"),
         ("API_KEY", "short", "BRIDGE_API_KEY must be at least 16 characters"),
     ],
 )

@@ -179,6 +179,33 @@ def test_a_call_that_ends_by_itself_is_reported(bridge: Bridge, session: HostSes
     assert (item.code, item.payload) == (Code.ENDED, b"the dial failed")
 
 
+def test_an_ignored_message_is_reported_behind_what_may_still_be_on_its_way(
+    bridge: Bridge, session: HostSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "IGNORED_AFTER_S", 0.05)
+    session.note_ignored("3A 1@lid 1@lid")
+    session.note_ignored("3B 1@lid 1@lid")
+    session.record(Code.MESSAGE, b"late")
+    items = bridge.items(3)
+    assert [(item.code, item.payload) for item in items] == [
+        (Code.MESSAGE, b"late"),
+        (Code.IGNORED, b"3A 1@lid 1@lid"),
+        (Code.IGNORED, b"3B 1@lid 1@lid"),
+    ]
+
+
+def test_a_callback_that_comes_after_the_end_writes_nowhere(
+    bridge: Bridge, session: HostSession, tmp_path: Path
+) -> None:
+    session.life = sessions.Life.ENDED
+    session.record(Code.MESSAGE, b"late")
+    session.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        session._journal.append(1, 1.0, Code.MESSAGE, b"late")
+    assert journal.read_left(tmp_path, KEY) == []
+    session._journal = journal.Journal(tmp_path, KEY)  # for the fixture to close
+
+
 def test_a_session_that_failed_at_its_start_does_not_go_live(bridge: Bridge, session: HostSession) -> None:
     session.run(lambda _: "no database")
     assert session.settled.is_set()

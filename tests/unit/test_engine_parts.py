@@ -90,6 +90,18 @@ def test_the_librarys_log_entries_are_read_without_protobuf(capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("Ignoring message 3A from 1@lid: failed to decrypt: old counter", "3A 1@lid 1@lid"),
+        ("Ignoring message 3A from 1:2@lid in 5@g.us: failed to decrypt: old counter", "3A 1:2@lid 5@g.us"),
+        ("Failed to decrypt message 3A from 1@lid: no session", None),
+    ],
+)
+def test_the_line_about_an_ignored_message_is_understood(line: str, found: str | None) -> None:
+    assert log.ignored(line) == found
+
+
+@pytest.mark.parametrize(
     "text", ["491500000001@s.whatsapp.net", "491500000001:12@s.whatsapp.net", "12@lid", "1-2@g.us"]
 )
 def test_a_jid_survives_the_way_to_the_engine_and_back(text: str) -> None:

@@ -116,6 +116,12 @@ def test_a_ban_waits_for_its_end_and_then_connects() -> None:
     assert fx.OpenSession() in decide(banned.session, sig.RetryDue()).effects
 
 
+def test_a_ban_is_waited_for_across_a_restart() -> None:
+    banned = session(State.RESTRICTED)
+    assert decide(banned, sig.Booted(restricted_for_s=100)).effects == (fx.RetryAfter(100),)
+    assert fx.OpenSession() in decide(banned, sig.Booted()).effects
+
+
 def test_nobody_scanning_ends_the_pairing_with_a_reason() -> None:
     for signal in (sig.QrExhausted(), sig.RetryDue(), sig.PairFailed("bad hmac")):
         ended = decide(session(State.AWAITING_PAIRING, paired=False), signal)

@@ -1,7 +1,7 @@
 """Writes the library's log entries to stderr, which the bridge reads, scrubs and limits.
 
-One of them is more than a line for people: that a message is ignored because its keys are used up. It was decrypted before,
-and if the process died between that and our journal, this is the only trace of it.
+One of them is more than a line for people: that a message is ignored because its keys are used up. It was decrypted
+before, and if the process died between that and our journal, this is the only trace of it.
 """
 
 import re

@@ -42,6 +42,10 @@ returning
     id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
     created_at, finished_at
 
+-- name: withdraw
+-- A command that was refused before it began: its idempotency key can be used again.
+delete from bridge.command where id = %(id)s and state in ('queued', 'running')
+
 -- name: recover
 -- What an earlier owner began becomes unknown; what it did not begin is returned as it is.
 with lost as (

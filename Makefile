@@ -48,5 +48,10 @@ format: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m ops.bench
 
+.PHONY: compose-check
+COMPOSE ?= docker compose
+compose-check:  ## Build the images, run them, kill them, count; takes minutes and leaves only the images.
+	@ops/compose_check.sh $(COMPOSE)
+
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build

@@ -74,10 +74,11 @@ times_arrived() {
 arrived() { [ "$(times_arrived "$1")" -ge 1 ]; }
 
 keys=()
+# Asked again under the same idempotency key, as any client should: the store may still be on its way back.
 create() {
-  local key
-  key=$(call -X POST "$api/instance/create" -d "{\"name\": \"$1\"}" | field instance_key) || fail "create an instance: $1"
-  keys+=("$key")
+  local once="${#keys[@]}-$RANDOM"
+  until_so "an instance is created" call -X POST "$api/instance/create" -H "Idempotency-Key: $once" -d "{\"name\": \"$1\"}"
+  keys+=("$(field instance_key <"$folder/last")")
 }
 delivers() {
   create "$1"
@@ -166,7 +167,7 @@ kill_containers() {
 }
 
 # Not even the database's name is known at first: the receiver waits, the bridge gives up and begins anew until it is there.
-gave_up() { compose logs bridge 2>&1 | grep "bridge: PostgreSQL does not answer"; }
+gave_up() { compose logs bridge 2>&1 | grep "PostgreSQL does not answer"; }
 late_database() {
   quietly down
   quietly up -d --no-deps bridge receiver
@@ -199,6 +200,15 @@ nothing_lost() {
   say "all ${#keys[@]} instances are there, and the receiver has each of their webhooks once"
 }
 
+nothing_secret() {
+  local name value
+  compose logs >"$folder/last" 2>&1
+  while IFS='=' read -r name value; do
+    if grep --quiet --fixed-strings -- "$value" "$folder/last"; then fail "$name stands in the logs"; fi
+  done < <(grep -E '^[A-Z_]*(PASSWORD|SECRET|KEY)=' "$folder/env")
+  say "no secret stands in the logs"
+}
+
 quietly build
 say "built"
 quietly up -d
@@ -224,4 +234,5 @@ quietly up -d
 ready
 delivers "after down and up"
 nothing_lost
+nothing_secret
 echo "compose ok"

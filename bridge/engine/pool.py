@@ -38,8 +38,6 @@ from supervisor import (
 T = TypeVar("T")
 
 COME_UP_S = 30.0
-RETIRE_AFTER_S = 30.0
-"""How long a host may be without a session before its process ends."""
 JOURNAL_WAIT_S = 10.0
 
 
@@ -57,6 +55,8 @@ class EngineConfig:
     """Database connections that starts may use at once; sessions that are busy need two each all the time."""
     device_name: str = "WhatsApp Bridge"
     """What the phone lists as the linked device."""
+    retire_after_s: float = 30.0
+    """How long a host may be without a session before its process ends."""
     log_dir: Path | None = None
     """Where the hosts' stderr goes, scrubbed; without one only the last lines are kept, in memory."""
 
@@ -67,6 +67,7 @@ class EnginePool:
     def __init__(self, config: EngineConfig) -> None:
         self._journal_dir = config.journal_dir
         self._per_host = config.sessions_per_host
+        self._retire_after_s = config.retire_after_s
         self._port_config = _port_config(config)
         self._supervisor = Supervisor(
             "engines",
@@ -217,7 +218,7 @@ class EnginePool:
     async def _retire_idle(self, port: Port) -> None:
         """Give the host a while: sessions that come and go must not start and stop processes."""
         try:
-            await trio.sleep(RETIRE_AFTER_S)
+            await trio.sleep(self._retire_after_s)
             if not port.load and len(self._shared) > 1:
                 del self._shared[port.name]
                 await self._remove(port)

@@ -115,6 +115,7 @@ async def running_rig(
             sessions_per_host=sessions_per_host,
             sandbox=trust,
             idle_session_timeout_ms=idle_ms,
+            retire_after_s=0.1,
             log_dir=folder / "logs",
         )
         async with running_pool(config) as pool:

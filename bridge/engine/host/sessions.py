@@ -21,8 +21,8 @@ LOCK_WAIT_S = 10.0
 """How long to wait for an earlier host of this session to be gone."""
 QUIET_S = 0.15
 """After a disconnect: no callback for so long means that the library has handed over all that it acknowledged."""
-IGNORED_AFTER_S = 2.0
-"""How long a report may take from the library to here, at the most."""
+IGNORED_AFTER_S = 0.5
+"""A message is ignored at a reconnect, at the earliest; its own report has long left the library's channel by then."""
 CALLS_AT_ONCE = 4
 """Calls of one session in the library; more would only wait there."""
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bridge.domain.ids import CommandId
+
 
 @dataclass(frozen=True, slots=True)
 class Flags:
@@ -38,6 +40,16 @@ class StatusChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a command ended; stored in the transaction of the event that tells of it, so neither is there alone."""
+
+    command: CommandId
+    state: str
+    """sent, failed or unknown."""
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened to an instance.
 
@@ -55,3 +67,4 @@ class Event:
     flags: Flags = field(default_factory=Flags)
     message: MessageRow | None = None
     status: StatusChange | None = None
+    outcome: Outcome | None = None

@@ -1,6 +1,6 @@
 """Events that an instance emits about itself: connection updates and the outcome of its sends. Pure."""
 
-from bridge.domain.events import Event, Flags, MessageRow
+from bridge.domain.events import Event, Flags, MessageRow, Outcome
 from bridge.domain.ids import CommandId, InstanceKey
 from bridge.domain.session import Session
 
@@ -45,6 +45,7 @@ def text_sent(command: CommandId, *, to: str, sender: str, message_id: str, text
         chat=to,
         flags=Flags(from_me=True),
         message=row,
+        outcome=Outcome(command, "sent", message_id),
     )
 
 
@@ -59,4 +60,5 @@ def text_not_sent(command: CommandId, *, to: str, status: str, error: str, at: f
         data=data,
         chat=to,
         flags=Flags(from_me=True),
+        outcome=Outcome(command, status),
     )

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import structlog
 
-from bridge.domain.events import Event
 from bridge.engine.compose import text_message
 from bridge.engine.errors import EngineError
 from bridge.engine.session import Session as EngineSession
@@ -38,21 +37,19 @@ class Sender:
         """Send one text, store the outcome, answer its caller. Only a store that fails makes this raise."""
         outcome = await self._ask(text)
         if isinstance(outcome, SentText):
-            sender = self._inbox.view.jid or ""
             event = announce.text_sent(
                 text.command,
                 to=text.to,
-                sender=sender,
+                sender=self._inbox.view.jid or "",
                 message_id=outcome.message_id,
                 text=text.text,
                 at=outcome.at,
             )
-            await self._finish(text, "sent", outcome.message_id, event)
         else:
             status = "failed" if outcome.certain else "unknown"
             log.warning("message.not_sent", command=text.command, status=status, code=outcome.code)
             event = announce.text_not_sent(text.command, to=text.to, status=status, error=str(outcome), at=time.time())
-            await self._finish(text, status, None, event)
+        await self._inbox.emit([event])
         text.reply.set(outcome)
 
     async def _ask(self, text: OutgoingText) -> SentText | BridgeError:
@@ -77,16 +74,4 @@ class Sender:
             reply_to=text.reply_to,
             reply_sender=quoted.sender if quoted else None,
             reply_text=quoted.text if quoted else None,
-        )
-
-    async def _finish(self, text: OutgoingText, state: str, message_id: str | None, event: Event) -> None:
-        inbox = self._inbox
-        await self._store.outcomes.conclude(
-            text.command,
-            state,
-            message_id,
-            key=inbox.view.key,
-            owner=inbox.node,
-            epoch=inbox.epoch,
-            drafts=inbox.drafts([event]),
         )

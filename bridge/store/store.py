@@ -21,7 +21,6 @@ from bridge.store.instances import Instances
 from bridge.store.keys import Keys
 from bridge.store.messages import Messages
 from bridge.store.migrate import migrate
-from bridge.store.outcomes import Outcomes
 from bridge.store.pool import Pool, conninfo_for
 from bridge.store.settings import Settings
 from bridge.store.trio_psycopg import TrioConnection
@@ -46,7 +45,6 @@ class Store:
         self.events = Ingest(self.pool)
         self.endpoints = Endpoints(self.pool)
         self.deliveries = Deliveries(self.pool)
-        self.outcomes = Outcomes(self.pool, self.commands, self.events)
         self.housekeeping = Housekeeping(self.pool)
         self._hints = Hints(
             dsn, self.pool, on_connect=partial(self._set_healthy, True), on_lost=partial(self._set_healthy, False)

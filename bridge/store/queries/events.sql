@@ -9,7 +9,8 @@ with draft as materialized (
         id text, type text, name text, chat text, dedup_key text, head text, tail text,
         message_chat text, sender text, message_id text, from_me boolean, kind text, text text,
         status text, at double precision,
-        changed_ids text[], changed_to text
+        changed_ids text[], changed_to text,
+        command text, command_state text, command_message_id text
     )
 ), held as materialized (
     select i.key, i.owner, i.epoch, i.last_seq
@@ -63,6 +64,12 @@ with draft as materialized (
     select id, endpoint_id, lane_key, seq
     from target
     order by ord
+), finished as (  -- an outcome once; an unknown one may still become a known one
+    update bridge.command c
+    set state = f.command_state, message_id = f.command_message_id, finished_at = now()
+    from fresh f
+    where c.id = f.command
+      and (c.state in ('queued', 'running') or (c.state = 'unknown' and f.command_state <> 'unknown'))
 ), change as materialized (
     select f.instance, c.id as message_id, max(bridge.status_rank(f.changed_to)) as rank
     from fresh f cross join unnest(f.changed_ids) as c (id)

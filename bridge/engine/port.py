@@ -344,7 +344,7 @@ def _empty_folder(folder: Path) -> Path:
 
 def _remove_folder(folder: Path, host: str) -> None:
     """Remove the folder in which a host ran; the library was not to write anything there."""
-    strays = [path.name for path in folder.iterdir()]
+    strays = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     if strays:
         log.error("engine.stray_file", host=host, files=strays)
     shutil.rmtree(folder, ignore_errors=True)

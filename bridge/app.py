@@ -35,6 +35,8 @@ log = structlog.get_logger()
 DRAIN_NOTICE_S = 0.5
 """How long /readyz says no before the listener closes, so that a balancer can notice."""
 DEFAULT_ENDPOINT = EndpointId("whk_default")
+OWN_CONNECTIONS = 50
+"""Of PostgreSQL's connections: our pool, the receiver's, and what a person needs to look at it."""
 GIVEN_KEY = "from the environment"
 
 
@@ -91,7 +93,7 @@ class App:
             "root",
             [
                 ChildSpec("store", self.store.run, shutdown_s=5),
-                ChildSpec("engines", self.engines.run, shutdown_s=INFINITY, inspect=self.engines.snapshot),
+                ChildSpec("engines", self._run_engines, shutdown_s=INFINITY, inspect=self.engines.snapshot),
                 ChildSpec(
                     "instances",
                     self.directory.run,
@@ -159,6 +161,12 @@ class App:
         log.error("bridge.stop_took_too_long", seconds=self._settings.shutdown_s)
         self._overran = True
         scope.cancel()
+
+    async def _run_engines(self, *, stop: trio.Event, task_status: trio.TaskStatus[EnginePool]) -> None:  # noqa: ASYNC128
+        """Give the engines what PostgreSQL allows beyond our own connections, and run them."""
+        limit = await self.store.connection_limit()
+        self.engines.limit_connections(max(limit - OWN_CONNECTIONS, 2))
+        await self.engines.run(stop=stop, task_status=task_status)
 
     async def _serve(self, *, stop: trio.Event, task_status: trio.TaskStatus[object]) -> None:  # noqa: ASYNC128
         await self._make_key()

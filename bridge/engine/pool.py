@@ -76,13 +76,18 @@ class EnginePool:
             parking=Parking(60),
             cancel_grace_s=SHUTDOWN_S,
         )
-        self._pace = Pace(config.connection_budget, config.idle_session_timeout_ms / 1000)
+        self._idle_s = config.idle_session_timeout_ms / 1000
+        self._pace = Pace(config.connection_budget, self._idle_s)
         self._shared: dict[str, Port] = {}
         self._retiring: set[str] = set()
         self._pairings = 0
         self._schema_ready = False
         self._schema_lock = trio.Lock()
         self._nursery: trio.Nursery | None = None
+
+    def limit_connections(self, connections: int) -> None:
+        """Let the sessions' starts use so many database connections at once."""
+        self._pace = Pace(connections, self._idle_s)
 
     async def run(self, *, stop: trio.Event, task_status: "trio.TaskStatus[EnginePool]") -> None:
         """Keep the hosts running until `stop`, then end them in good order."""

@@ -80,12 +80,14 @@ class Pool:
         size: int = 8,
         acquire_timeout_s: float = 10.0,
         max_age_s: float = 3600.0,
+        idle_max_s: float = 15.0,
         check_after_s: float = 1.0,
     ) -> None:
         self._conninfo = conninfo_for(dsn)
         self._size = size
         self._acquire_timeout_s = acquire_timeout_s
         self._max_age_s = max_age_s
+        self._idle_max_s = idle_max_s
         self._check_after_s = check_after_s
         self._slots = trio.Semaphore(size, max_value=size)
         self._idle: list[_Idle] = []
@@ -174,6 +176,12 @@ class Pool:
             self._discard(conn)
         else:
             self._idle.append(_Idle(conn, monotonic()))
+            self._close_unused()
+
+    def _close_unused(self) -> None:
+        """Close what has been idle for long: each connection is a process of PostgreSQL with caches of its own."""
+        while len(self._idle) > 1 and monotonic() - self._idle[0].since_s > self._idle_max_s:
+            self._discard(self._idle.pop(0).conn)
 
     def _discard(self, conn: TrioConnection) -> None:
         self._discarded += 1

@@ -31,7 +31,7 @@ LOG_LIMIT_BYTES = 8_000_000
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
-    "max_connections": "300",  # 200 engine sessions that log in at once, the pools, and some air
+    "max_connections": "500",  # two each for 200 engine sessions that log in at once, the pools, and some air
     "shared_buffers": "32MB",
     "work_mem": "4MB",
     "maintenance_work_mem": "32MB",

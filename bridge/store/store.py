@@ -22,6 +22,7 @@ from bridge.store.keys import Keys
 from bridge.store.messages import Messages
 from bridge.store.migrate import migrate
 from bridge.store.pool import Pool, conninfo_for
+from bridge.store.queries import load
 from bridge.store.settings import Settings
 from bridge.store.trio_psycopg import TrioConnection
 
@@ -77,6 +78,13 @@ class Store:
         """Lend a connection in autocommit; see `Pool.connection`."""
         async with self.pool.connection() as conn:
             yield conn
+
+    async def connection_limit(self) -> int:
+        """Return how many connections PostgreSQL takes in all, ours and everybody's."""
+        async with self.pool.connection() as conn:
+            row = await (await conn.execute(load("server")["connection_limit"])).fetchone()
+        assert row is not None
+        return int(row[0])
 
     @property
     def healthy(self) -> bool:

@@ -120,7 +120,9 @@ def _highest(bridge: Texts, bare: Texts) -> Iterator[Figure]:
         theirs.rate if theirs else 0,
         f">= {goal:g} (0.6 of bare)" if goal else "",
         (ours.rate if ours else 0) >= goal if goal else None,
-        explain(hardest.usage, waiting="waiting, not CPU") + f"; CPU s per 1,000: {_parts(hardest.cpu_per_1000())}",
+        f"bare's was held for {theirs.seconds if theirs else 0:g} s; "
+        + explain(hardest.usage, waiting="waiting, not CPU")
+        + f"; CPU s per 1,000: {_parts(hardest.cpu_per_1000())}",
         {"bridge": [asdict(run) for run in bridge.runs], "bare": [asdict(run) for run in bare.runs]},
     )
     most = [max(texts.runs, key=lambda run: run.rate) for texts in (bridge, bare)]
@@ -139,7 +141,7 @@ def _highest(bridge: Texts, bare: Texts) -> Iterator[Figure]:
         full[1],
         f">= {RATE_SHARE * full[1]:.0f} (0.6 of bare)",
         full[0] >= RATE_SHARE * full[1],
-        "CPU time per text in the cheapest run, generator included; it hardly depends on what else runs here",
+        "CPU time per text in the cheapest run, generator included; other load moves it little",
     )
 
 

@@ -90,7 +90,10 @@ def _middle_rate(times: Sequence[float]) -> float:
 async def highest(
     candidate: Candidate, numbers: Sequence[Number], search: Search, *, tell: Callable[[Candidate, Load], None]
 ) -> tuple[Load | None, list[Load]]:
-    """Return the run at the highest rate that was held, None if none was, and all runs in their order."""
+    """Return the run at the highest rate that was held, None if none was, and all runs in their order.
+
+    When none was held for the full time, it is the best one of those that were held for a shorter one.
+    """
     runs: list[Load] = []
 
     async def next_run(rate: float, seconds: float) -> None:
@@ -109,4 +112,5 @@ async def highest(
         if runs[-1].held(P99_LIMIT_MS):
             return runs[-1], runs
         rate = max(10.0, rate * search.back // 10 * 10)
-    return None, runs
+    held = [run for run in runs if run.held(P99_LIMIT_MS)]
+    return max(held, key=lambda run: run.rate, default=None), runs

@@ -38,6 +38,17 @@ async def test_the_connection_used_last_is_lent_first(pool):
     pool.close()
 
 
+async def test_connections_that_nobody_needs_any_more_are_closed(empty_database_url):
+    pool = Pool(empty_database_url, size=3, idle_max_s=0)
+    async with pool.connection(), pool.connection(), pool.connection():
+        pass
+    assert pool.stats.idle <= 1
+    async with pool.connection() as conn:
+        await conn.execute("select 1")
+    assert pool.stats.idle <= 1
+    pool.close()
+
+
 async def test_every_session_has_its_limits(pool):
     async with pool.connection() as conn:
         for name, value in (

@@ -166,14 +166,14 @@ def test_a_second_bridge_on_the_same_data_is_refused_clearly(state_dir):
         embedded.stop(running)
 
 
-def test_it_is_small_durable_and_takes_300_connections(state_dir):
+def test_it_is_small_durable_and_takes_500_connections(state_dir):
     running = embedded.start(state_dir)
     try:
         with psycopg.connect(running.dsn) as conn:
             for name, value in (
                 ("fsync", "on"),
                 ("jit", "off"),
-                ("max_connections", "300"),
+                ("max_connections", "500"),
                 ("port", str(running.port)),
             ):
                 assert conn.execute("select current_setting(%s)", (name,)).fetchone() == (value,)

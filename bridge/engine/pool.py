@@ -96,8 +96,10 @@ class EnginePool:
         self._retiring.clear()
         try:
             async with trio.open_nursery() as self._nursery:
-                await self._nursery.start(partial(self._supervisor.run, stop=stop))
-                task_status.started(self)
+                async with trio.open_nursery() as tree:
+                    await tree.start(partial(self._supervisor.run, stop=stop))
+                    task_status.started(self)
+                self._nursery.cancel_scope.cancel()  # whoever waits to retire a host need not any more
         finally:
             self._nursery = None
 

@@ -200,6 +200,13 @@ async def test_closing_a_session_frees_its_place_and_keeps_what_was_not_acknowle
         await again.close()
 
 
+async def test_a_stop_does_not_wait_for_a_host_that_is_kept_a_while(database_url: str, tmp_path: Path) -> None:
+    with trio.fail_after(60):
+        async with running_rig(database_url, tmp_path, retire_after_s=600) as rig:
+            session = await rig.online(await rig.pair())
+            await session.close()
+
+
 async def test_a_start_that_can_not_get_through_says_so_and_leaves_no_session(
     database_url: str, tmp_path: Path
 ) -> None:

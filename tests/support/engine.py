@@ -104,7 +104,12 @@ async def running_pool(config: EngineConfig) -> AsyncIterator[EnginePool]:
 
 @asynccontextmanager
 async def running_rig(
-    database_url: str, folder: Path, *, sessions_per_host: int = 25, idle_ms: int = 45_000
+    database_url: str,
+    folder: Path,
+    *,
+    sessions_per_host: int = 25,
+    idle_ms: int = 45_000,
+    retire_after_s: float = 0.1,
 ) -> AsyncIterator[Rig]:
     """Run a sandbox and a pool that uses it."""
     async with running_sandbox(folder / "sandbox") as sandbox, sandbox.client() as phones:
@@ -115,7 +120,7 @@ async def running_rig(
             sessions_per_host=sessions_per_host,
             sandbox=trust,
             idle_session_timeout_ms=idle_ms,
-            retire_after_s=0.1,
+            retire_after_s=retire_after_s,
             log_dir=folder / "logs",
         )
         async with running_pool(config) as pool:

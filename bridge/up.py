@@ -1,8 +1,8 @@
 """`bridge up`: everything on one machine in one go: PostgreSQL, bridge, receiver, and on request a local WhatsApp.
 
-The database, the receiver and the sandbox are child processes under a supervisor of their own, started before the
-bridge and stopped after it. Keys and secrets of this installation are files in the data directory that only its owner
-can read.
+The database, the receiver and the sandbox are child processes, started before the bridge and stopped after it. Receiver
+and sandbox have a supervisor of their own; when the database ends by itself, all of this ends. Keys and secrets of this
+installation are files in the data directory that only its owner can read.
 """
 
 import os

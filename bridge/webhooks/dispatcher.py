@@ -17,11 +17,11 @@ import trio
 
 from bridge.domain.ids import EndpointId, NodeId
 from bridge.domain.lanes import Answer, Case, Decision, Fate, decide
+from bridge.net.guard import Guard
 from bridge.store.deliveries import Attempted, ClaimedLane, Deliveries, Pending, Released
 from bridge.store.endpoints import Endpoints
 from bridge.store.errors import StoreUnavailable
 from bridge.webhooks.breaker import Breaker
-from bridge.webhooks.guard import Guard
 from bridge.webhooks.post import Poster
 
 log = structlog.get_logger()

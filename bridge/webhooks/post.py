@@ -12,8 +12,8 @@ import h11
 import trio
 
 from bridge.domain.lanes import Answer
+from bridge.net.guard import Guard, Target, UrlRefused
 from bridge.store.deliveries import Destination, Pending
-from bridge.webhooks.guard import Guard, Target, UrlRefused
 from bridge.webhooks.link import Headers, Link, Reply, Stale
 from bridge.webhooks.sign import sign
 

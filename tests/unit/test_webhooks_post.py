@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from bridge.domain.ids import EndpointId, EventId, InstanceKey
 from bridge.domain.lanes import Answer
+from bridge.net.guard import Guard
 from bridge.store.deliveries import Destination, Pending
-from bridge.webhooks.guard import Guard
 from bridge.webhooks.link import ANSWER_MAX_BYTES
 from bridge.webhooks.post import IDLE_MAX_S, Poster, retry_after_s
 from tests.support.hooks import SECRET, Received, Reply, hook

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from bridge.webhooks import guard
-from bridge.webhooks.guard import Guard, Target, UrlRefused, is_public, parse
+from bridge.net import guard
+from bridge.net.guard import Guard, Target, UrlRefused, is_public, parse
 
 PUBLIC = ["1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:1.1.1.1"]
 PRIVATE = [

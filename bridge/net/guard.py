@@ -1,4 +1,4 @@
-"""Keeps webhooks away from the inside: which URLs may be called, and which addresses may be connected to.
+"""Keeps what others choose away from the inside: which URLs may be called, which addresses may be connected to.
 
 A name can resolve to something else tomorrow, so a URL is judged twice: its form when an endpoint is made, its
 addresses at every connect. Every address that a name has must be public, and the connection goes to the very address
@@ -48,7 +48,7 @@ _lookups = trio.CapacityLimiter(8)
 
 
 class UrlRefused(BridgeError):
-    """Webhooks must not go to this URL."""
+    """This URL must not be called."""
 
     code: ClassVar[str] = "url_refused"
     status: ClassVar[int] = 422
@@ -130,7 +130,7 @@ def is_public(address: IPAddress) -> bool:
 
 
 def parse(url: str) -> Target:
-    """Take `url` apart; raise `UrlRefused` for what no webhook needs: other schemes, credentials, spaces."""
+    """Take `url` apart; raise `UrlRefused` for what nobody needs: other schemes, credentials, spaces."""
     if len(url) > URL_MAX:
         raise UrlRefused(f"It is longer than {URL_MAX} characters.")
     if _SPACE_OR_CONTROL.search(url):

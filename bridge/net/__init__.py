@@ -1,0 +1,1 @@
+"""What every connection to the outside shares: which URLs and addresses may be reached."""

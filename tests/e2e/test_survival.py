@@ -3,7 +3,8 @@
 Between the socket and our callback a text is in the engine's own memory, where nobody can reach it: decrypted, or
 acknowledged and waiting in a channel. What is there at the moment of a kill is lost: WhatsApp does not send an
 acknowledged text again, and a decrypted one that it does send again is dropped by the engine as a duplicate. The tests
-print that number, and accept it for texts alone that had reached the killed process within the moment before the kill.
+print that number, and accept it for texts alone that had reached a killed engine host within a moment before the kill.
+A killed bridge loses none: its hosts empty the engine into their journals before they end.
 """
 
 import base64
@@ -89,7 +90,6 @@ async def test_a_killed_bridge_comes_back_and_every_acknowledged_text_arrives_on
             flow = Flow(stack, CONTACT, PHONES, RATE)
             await nursery.start(flow.run)
             await flow.sent(150)
-            killed_at = time.time()
             await stack.kill()
             flow.paused = True
             await stack.start()
@@ -100,7 +100,7 @@ async def test_a_killed_bridge_comes_back_and_every_acknowledged_text_arrives_on
         counted = await settle(stack, CONTACT)
         with capsys.disabled():
             print(f"\nbridge killed at {RATE:.0f} texts/s: {counted}")
-        assert_nothing_but_what_the_engine_held_is_lost(counted, killed_at, set(PHONES))
+        assert (counted.lost, counted.doubled, counted.out_of_order) == ((), (), ())
 
 
 async def test_twenty_instances_started_stopped_and_used_at_once_kill_no_engine_host(tmp_path: Path) -> None:

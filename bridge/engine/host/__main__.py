@@ -1,9 +1,11 @@
 """Runs an engine host: `python -m bridge.engine.host`, started by the bridge and of no use to anybody else.
 
-stdin and stdout carry `bridge.engine.wire`; the end of stdin ends the process at once, and so does the bridge's death.
+stdin and stdout carry `bridge.engine.wire`. At the end of stdin, which the bridge's death is too, the sessions leave
+WhatsApp, what was acknowledged there goes into the journals, and the process ends.
 """
 
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
@@ -13,28 +15,34 @@ from bridge.engine.host.library import Library, NoLibrary
 from bridge.engine.host.output import Output
 from bridge.engine.host.serve import Host
 from bridge.engine.host.trust import TrustRefused, trust_sandbox
-from bridge.engine.wire import VERSION, Hello, Ready, host_side
+from bridge.engine.wire import VERSION, FromBridge, Hello, Ping, Ready, host_side
 
 READ_BYTES = 256 * 1024
 SWITCH_INTERVAL_S = 0.001
 """How long a thread may keep the interpreter from a callback that wants to write its journal. With 25 sessions and
 300 texts a second no value between 0.0005 and 0.005 made a difference (p99 0.5 ms): nothing here computes for long. It
 bounds what a large batch of frames could cost."""
+LEAVE_S = 3.0
+"""How long the sessions have to leave when the bridge is gone; then the kernel ends the process."""
+SILENCE_S = 90.0
+"""The bridge pings every 5 s. A process that handles none for so long is stuck, with nobody left to end it."""
 _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     began = time.monotonic()
-    _die_with_parent()
+    _leave_with_parent()
     # neonize and the Go runtime print to descriptor 1: they get stderr, and the frames a descriptor of their own
     output_fd = os.dup(1)
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole group; the bridge decides
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     decoder = host_side()
-    messages = decoder.feed(_read())
+    messages: list[FromBridge] = []
     while not messages:
-        messages = decoder.feed(_read())
+        if not (data := os.read(0, READ_BYTES)):
+            sys.exit(0)
+        messages = decoder.feed(data)
     hello = messages.pop(0)
     if not isinstance(hello, Hello) or hello.version != VERSION:
         sys.exit("the bridge runs other code than this host")
@@ -47,23 +55,37 @@ def main() -> None:
     output = Output(output_fd)
     host = Host(library, hello, output)
     output.put(Ready(VERSION, os.getpid(), time.monotonic() - began))
+    _expect_pings()
     while True:
         for message in messages:
+            if isinstance(message, Ping):
+                _expect_pings()
             host.handle(message)
-        messages = decoder.feed(_read())
+        if not (data := os.read(0, READ_BYTES)):
+            break
+        messages = decoder.feed(data)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, LEAVE_S)
+    host.leave()
+    os._exit(0)  # threads that are blocked in the library would keep an orderly exit from ending
 
 
-def _read() -> bytes:
-    data = os.read(0, READ_BYTES)
-    if not data:
-        os._exit(0)  # threads that are blocked in the library would keep an orderly exit from ending
-    return data
+def _expect_pings() -> None:
+    """End the process, by a thread that needs no interpreter, when it hears of no ping for `SILENCE_S` from now."""
+    faulthandler.dump_traceback_later(SILENCE_S, exit=True)
 
 
-def _die_with_parent() -> None:
-    """Ask the kernel to kill this process when the thread that started it ends; the end of stdin does the rest."""
+def _leave_with_parent() -> None:
+    """Take the end of the thread that started this process for the end of stdin, whoever else holds its other side."""
+    signal.signal(signal.SIGTERM, _end_stdin)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _end_stdin(_signal: int, _frame: object) -> None:
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
 
 
 if __name__ == "__main__":

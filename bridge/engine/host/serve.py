@@ -185,19 +185,25 @@ class Host:
         del self._sessions[session.key]
         self._taken_keys.discard(session.key)
 
-    def _stop(self, grace_s: float) -> None:
-        """Leave WhatsApp with every session, then exit; when that takes too long, exit all the same."""
-        late = threading.Timer(grace_s, os._exit, (EXIT_STUCK,))
-        late.daemon = True
-        late.start()
-        sessions = [session for session in list(self._sessions.values()) if session.life is Life.LIVE]
-        for session in sessions:
-            session.life = Life.CLOSING
+    def leave(self) -> list[HostSession]:
+        """Disconnect every session, and return them when what they acknowledged is in their journals."""
+        with self._mutex:
+            sessions = [session for session in self._sessions.values() if session.life is Life.LIVE]
+            for session in sessions:
+                session.life = Life.CLOSING
         leaving = [threading.Thread(target=self._disconnect, args=(session,), daemon=True) for session in sessions]
         for thread in leaving:
             thread.start()
         for thread in leaving:
             thread.join()
+        return sessions
+
+    def _stop(self, grace_s: float) -> None:
+        """Leave WhatsApp with every session, then exit; when that takes too long, exit all the same."""
+        late = threading.Timer(grace_s, os._exit, (EXIT_STUCK,))
+        late.daemon = True
+        late.start()
+        sessions = self.leave()
         with self._gate.change():
             for session in sessions:
                 self._library.stop(session.client)

@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 ASYNC_OFF := ASYNC109,ASYNC114,ASYNC124,ASYNC9
 ONCE   ?=
 
-.PHONY: install lock demo test check format bench clean
+.PHONY: install lock demo test conformance check format bench clean
 
 install: $(READY)
 
@@ -34,6 +34,9 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest
+
+conformance: $(READY)  ## What the sandbox can do, shown by the real, unmodified neonize.
+	@$(BIN)/python -m pytest -v tests/conformance
 
 check: $(READY)
 	@$(BIN)/ruff check .

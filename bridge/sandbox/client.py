@@ -13,6 +13,35 @@ import msgspec
 import trio
 
 from bridge.errors import BridgeError
+from bridge.sandbox.shapes import (
+    Copy,
+    Health,
+    Hit,
+    Known,
+    KnownPage,
+    Linked,
+    MessageId,
+    Pairing,
+    PhoneInfo,
+    PhoneList,
+    Sent,
+    Text,
+    Texts,
+    Trimmed,
+)
+
+__all__ = [
+    "Copy",
+    "Health",
+    "Known",
+    "Linked",
+    "Pairing",
+    "PhoneInfo",
+    "SandboxClient",
+    "SandboxRefused",
+    "Sent",
+    "Text",
+]
 
 T = TypeVar("T")
 
@@ -30,109 +59,6 @@ class SandboxRefused(BridgeError):
         super().__init__(f"{status} {error}: {detail}", status=status, error=error)
         self.http_status = status
         self.error = error
-
-
-class Linked(msgspec.Struct, frozen=True):
-    """A linked device of a phone."""
-
-    device: int
-    jid: str
-    online: bool
-
-
-class PhoneInfo(msgspec.Struct, frozen=True):
-    """A simulated phone, with the real clients that are linked to it."""
-
-    phone: str
-    jid: str
-    lid: str
-    name: str
-    devices: tuple[Linked, ...] = ()
-
-
-class Pairing(msgspec.Struct, frozen=True):
-    """A device that was linked: its JID with the device's number."""
-
-    phone: str
-    jid: str
-    lid: str
-
-
-class Text(msgspec.Struct, frozen=True):
-    """A text in a phone's inbox."""
-
-    cursor: int
-    message_id: str
-    sender: str = msgspec.field(name="from")
-    text: str
-    at: float
-    chat: str = ""
-
-
-class Copy(msgspec.Struct, frozen=True):
-    """When something happened to a message at one device."""
-
-    device: str
-    at: float
-
-
-class Known(msgspec.Struct, frozen=True):
-    """What the oracle knows of a message."""
-
-    seq: int
-    id: str
-    sender: str = msgspec.field(name="from")
-    recipient: str = msgspec.field(name="to")
-    kind: str
-    text: str | None
-    hash: str | None
-    sent_at: float
-    relayed: tuple[Copy, ...]
-    acknowledged: tuple[Copy, ...]
-
-
-class Sent(msgspec.Struct, frozen=True):
-    """The outcome of a burst of texts."""
-
-    sent: int
-    seconds: float
-    message_ids: list[str]
-
-
-class Health(msgspec.Struct, frozen=True):
-    """How a sandbox is: `ok`, or `down` while it pretends to be."""
-
-    status: str
-    phones: int
-    connections: int
-    online: int
-    messages: int
-
-
-class _Phones(msgspec.Struct):
-    phones: list[PhoneInfo]
-
-
-class _Texts(msgspec.Struct):
-    messages: list[Text]
-    next_after: int
-
-
-class _KnownPage(msgspec.Struct):
-    messages: list[Known]
-    next_after: int
-
-
-class _MessageId(msgspec.Struct):
-    message_id: str
-
-
-class _Hit(msgspec.Struct):
-    connections: int
-
-
-class _Trimmed(msgspec.Struct):
-    trimmed: int
 
 
 class SandboxClient:
@@ -160,7 +86,7 @@ class SandboxClient:
         return await self._call("GET", f"/phones/{phone}", PhoneInfo)
 
     async def phones(self) -> list[PhoneInfo]:
-        return (await self._call("GET", "/phones", _Phones)).phones
+        return (await self._call("GET", "/phones", PhoneList)).phones
 
     async def scan(self, phone: str, qr: str) -> Pairing:
         """Link the client that shows this QR to the phone, which is made if there is none with this number."""
@@ -172,7 +98,7 @@ class SandboxClient:
 
     async def send(self, phone: str, to: str, text: str) -> str:
         """Send a text from a phone to a number, a LID or a group; return its id."""
-        return (await self._call("POST", f"/phones/{phone}/send", _MessageId, {"to": to, "text": text})).message_id
+        return (await self._call("POST", f"/phones/{phone}/send", MessageId, {"to": to, "text": text})).message_id
 
     async def send_many(
         self,
@@ -195,24 +121,24 @@ class SandboxClient:
 
     async def read(self, phone: str, message_id: str) -> None:
         """Tell the sender of a message that the phone's owner read it."""
-        await self._call("POST", f"/phones/{phone}/read", _MessageId, {"message_id": message_id})
+        await self._call("POST", f"/phones/{phone}/read", MessageId, {"message_id": message_id})
 
     async def messages(self, phone: str, after: int = 0, *, wait_s: int = 0, limit: int = 1000) -> list[Text]:
         """Return what a phone received behind a cursor; wait up to `wait_s` for the first."""
         query = {"after": after, "wait": wait_s, "limit": limit}
-        return (await self._call("GET", f"/phones/{phone}/messages", _Texts, query=query)).messages
+        return (await self._call("GET", f"/phones/{phone}/messages", Texts, query=query)).messages
 
     async def fault(self, kind: str, phone: str | None = None, seconds: float | None = None) -> int:
         """Break something: `cut` (a phone's connections or all), `server_down`. Return how many connections it hit."""
         body = {"kind": kind, "phone": phone, "seconds": seconds}
-        return (await self._call("POST", "/faults", _Hit, body)).connections
+        return (await self._call("POST", "/faults", Hit, body)).connections
 
     async def oracle(self, phone: str | None = None, after: int = 0) -> list[Known]:
         """Return all messages behind a place in their order, of one phone as sender or recipient or of all."""
         found: list[Known] = []
         while True:
             query = {"after": after, "limit": 5000} | ({"phone": phone} if phone else {})
-            page = await self._call("GET", "/oracle", _KnownPage, query=query)
+            page = await self._call("GET", "/oracle", KnownPage, query=query)
             if not page.messages:
                 return found
             found += page.messages
@@ -221,7 +147,7 @@ class SandboxClient:
     async def trim_oracle(self, until: int | None = None) -> int:
         """Forget the messages up to this place, or all; return how many."""
         query = {} if until is None else {"until": until}
-        return (await self._call("DELETE", "/oracle", _Trimmed, query=query)).trimmed
+        return (await self._call("DELETE", "/oracle", Trimmed, query=query)).trimmed
 
     async def health(self) -> Health:
         return await self._call("GET", "/health", Health)

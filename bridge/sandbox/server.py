@@ -13,7 +13,6 @@ from bridge.errors import BridgeError
 from bridge.sandbox.certificates import TlsAuthority, chain
 from bridge.sandbox.connection import ServerKeys
 from bridge.sandbox.control import Control
-from bridge.sandbox.faults import Faults
 from bridge.sandbox.http import serve as serve_http
 from bridge.sandbox.keys import KeyPair
 from bridge.sandbox.state import State
@@ -61,12 +60,11 @@ async def run(
         async with trio.open_nursery() as nursery:
             await nursery.start(state.commit_always)
             world = World.load(state)
-            faults = Faults(world.connections)
             authority = TlsAuthority(data_dir / "tls")
             root, keys = _keys(state)
-            proxy = Proxy(world, keys, faults, authority.server_context())
+            proxy = Proxy(world, keys, authority.server_context())
             proxy_at = await _listen_again(nursery, state, proxy_port, proxy.serve)
-            control_at = await _listen(nursery, port, partial(serve_http, handler=Control(world, faults)))
+            control_at = await _listen(nursery, port, partial(serve_http, handler=Control(world)))
             await state.settled()
             task_status.started(
                 Ready(

@@ -15,7 +15,6 @@ from bridge.errors import BridgeError
 from bridge.sandbox.causes import first_cause
 from bridge.sandbox.connection import Connection, ServerKeys
 from bridge.sandbox.cork import Cork
-from bridge.sandbox.faults import Faults
 from bridge.sandbox.http import HttpServer, problem
 from bridge.sandbox.websocket import WebSocket, switching_protocols
 from bridge.sandbox.world import World
@@ -30,15 +29,14 @@ _CHAT: Final = "/ws/chat"
 class Proxy:
     """Accepts connections of clients."""
 
-    def __init__(self, world: World, keys: ServerKeys, faults: Faults, context: ssl.SSLContext) -> None:
+    def __init__(self, world: World, keys: ServerKeys, context: ssl.SSLContext) -> None:
         self._world = world
         self._keys = keys
-        self._faults = faults
         self._context = context
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve one client; whatever goes wrong concerns this connection only."""
-        if self._faults.down:
+        if self._world.faults.down:
             await trio.aclose_forcefully(stream)
             return
         try:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from bridge.sandbox.accounts import Account, Accounts, Device
 from bridge.sandbox.connections import Connections
+from bridge.sandbox.faults import Faults
 from bridge.sandbox.groups import Groups
 from bridge.sandbox.nodes import Node
 from bridge.sandbox.oracle import Oracle
@@ -25,6 +26,7 @@ class World:
     phones: Phones
     pairing: Pairing
     connections: Connections
+    faults: Faults
 
     @classmethod
     def load(cls, state: State) -> "World":
@@ -34,7 +36,8 @@ class World:
         groups = Groups(state, accounts)
         relay = Relay(state, accounts, oracle, groups)
         phones = Phones(state, accounts, oracle, groups, relay)
-        return cls(state, accounts, oracle, groups, relay, phones, Pairing(accounts), Connections())
+        connections = Connections()
+        return cls(state, accounts, oracle, groups, relay, phones, Pairing(accounts), connections, Faults(connections))
 
     def announce(self, change: str, device: Device) -> None:
         """Tell the clients that know an account's device list that it changed (`add` or `remove`).

@@ -12,7 +12,7 @@ from bridge.protos import e2e
 from bridge.sandbox.accounts import Account, Accounts, Device, SignedPrekey, UnknownPhone
 from bridge.sandbox.appstate import PUSH_NAME_COLLECTION
 from bridge.sandbox.control import Control
-from bridge.sandbox.faults import BadFault, Faults, Request, UnknownFault
+from bridge.sandbox.faults import BadFault, Request, UnknownFault
 from bridge.sandbox.http import Request as HttpRequest
 from bridge.sandbox.http import Response, json_response, serve
 from bridge.sandbox.nodes import Jid, Node, decode
@@ -260,7 +260,7 @@ def test_an_unknown_phone_is_an_error_of_its_own(world: World) -> None:
 
 
 async def test_an_outage_ends_when_its_time_is_up(world: World, autojump_clock: trio.testing.MockClock) -> None:
-    faults = Faults(world.connections)
+    faults = world.faults
     faults.apply(Request("server_down", seconds=5))
     await trio.sleep(4.9)
     assert faults.down
@@ -271,18 +271,18 @@ async def test_an_outage_ends_when_its_time_is_up(world: World, autojump_clock: 
 @pytest.mark.parametrize("seconds", [None, -1.0, 1e9])
 def test_an_outage_without_a_sensible_time_is_refused(world: World, seconds: float | None) -> None:
     with pytest.raises(BadFault):
-        Faults(world.connections).apply(Request("server_down", seconds=seconds))
+        world.faults.apply(Request("server_down", seconds=seconds))
 
 
 def test_an_unknown_fault_is_refused_with_those_that_exist(world: World) -> None:
     with pytest.raises(UnknownFault, match=r"cut, server_down"):
-        Faults(world.connections).apply(Request("earthquake"))
+        world.faults.apply(Request("earthquake"))
 
 
 async def test_a_burst_keeps_its_rate_and_takes_the_numbers_in_turn(
     world: World, state: State, autojump_clock: trio.testing.MockClock
 ) -> None:
-    control = Control(world, Faults(world.connections))
+    control = Control(world)
     body = json.dumps({"to": [A, BOB], "count": 50, "rate": 10}).encode()
     async with trio.open_nursery() as nursery:
         await nursery.start(state.commit_always)
@@ -295,7 +295,7 @@ async def test_a_burst_keeps_its_rate_and_takes_the_numbers_in_turn(
 async def test_a_wait_for_messages_ends_with_the_first_one(
     world: World, state: State, autojump_clock: trio.testing.MockClock
 ) -> None:
-    control = Control(world, Faults(world.connections))
+    control = Control(world)
 
     async def later() -> None:
         await trio.sleep(3)

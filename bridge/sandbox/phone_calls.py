@@ -1,0 +1,179 @@
+"""The calls by which people and tests act as the phones: make them, scan with them, write and read with them."""
+
+from typing import Final
+
+import msgspec
+import trio
+
+from bridge.sandbox import shapes
+from bridge.sandbox.accounts import Account
+from bridge.sandbox.calls import BadRequest, Route, body, limit, number
+from bridge.sandbox.http import Request, Response, json_response
+from bridge.sandbox.nodes import Jid
+from bridge.sandbox.phones import Received
+from bridge.sandbox.world import World
+
+_SCAN_TIMEOUT_S: Final = 20.0
+_MAX_WAIT_S: Final = 60.0
+_MAX_MANY: Final = 100_000
+_BURST: Final = 20
+"""Texts sent without looking at the clock or at anything else that wants to run."""
+
+
+class CreatePhone(msgspec.Struct):
+    phone: str | None = None
+    name: str | None = None
+
+
+class Scan(msgspec.Struct):
+    qr: str
+
+
+class Send(msgspec.Struct):
+    to: str
+    text: str
+
+
+class SendMany(msgspec.Struct):
+    """`count` texts (or those in `texts`), to the numbers of `to` in turn, `rate` a second or as fast as it goes."""
+
+    to: list[str]
+    texts: list[str] | None = None
+    count: int | None = None
+    rate: float | None = None
+    prefix: str = "load"
+
+
+class Read(msgspec.Struct):
+    message_id: str
+
+
+async def list_phones(world: World, request: Request) -> Response:
+    """List the simulated phones with the clients that are linked to them."""
+    return json_response(200, {"phones": [_describe(world, account) for account in world.accounts]})
+
+
+async def create_phone(world: World, request: Request) -> Response:
+    """Make a phone (201), or return the one with this number (200)."""
+    asked = body(request, CreatePhone)
+    phone, fresh = world.phones.create(asked.phone, asked.name)
+    return json_response(201 if fresh else 200, _describe(world, phone.account))
+
+
+async def get_phone(world: World, request: Request, phone: str) -> Response:
+    """Show a phone."""
+    return json_response(200, _describe(world, world.phones.find(phone).account))
+
+
+async def scan(world: World, request: Request, phone: str) -> Response:
+    """Link the client that shows the QR; a phone that does not exist yet is made."""
+    asked = body(request, Scan)
+    scanning, _ = world.phones.create(phone, None)
+    device = await world.pairing.scan(asked.qr, scanning.account, _SCAN_TIMEOUT_S)
+    return json_response(200, {"phone": scanning.account.phone, "jid": device.name, "lid": str(device.lid)})
+
+
+async def unlink(world: World, request: Request, phone: str, device: str) -> Response:
+    """Remove a linked device, as the phone's owner does."""
+    found = world.phones.find(phone).account.devices.get(int(device))
+    if found is None or not found.number:
+        raise BadRequest(f"no linked device {device}")
+    world.unlink(found)
+    return json_response(200, {"unlinked": found.name})
+
+
+async def send(world: World, request: Request, phone: str) -> Response:
+    """Send a text to a number, a LID or a group."""
+    asked = body(request, Send)
+    message_id = world.phones.send(world.phones.find(phone), asked.to, asked.text)
+    return json_response(200, {"message_id": message_id})
+
+
+async def send_many(world: World, request: Request, phone: str) -> Response:
+    """Send texts until all are out; the answer comes then."""
+    asked = body(request, SendMany)
+    sender = world.phones.find(phone)
+    texts = asked.texts or [f"{asked.prefix} {index}" for index in range(asked.count or 0)]
+    if not asked.to or not texts or len(texts) > _MAX_MANY or (asked.rate is not None and asked.rate <= 0):
+        raise BadRequest(f"`to`, `texts` or `count` (at most {_MAX_MANY}), and a `rate` above 0 are needed")
+    started = trio.current_time()
+    ids = []
+    for index, text in enumerate(texts):
+        if asked.rate is not None:
+            await trio.sleep_until(started + index / asked.rate)
+        elif index % _BURST == 0:
+            await world.state.settled()
+        ids.append(world.phones.send(sender, asked.to[index % len(asked.to)], text))
+    seconds = trio.current_time() - started
+    return json_response(200, {"sent": len(ids), "seconds": round(seconds, 3), "message_ids": ids})
+
+
+async def read(world: World, request: Request, phone: str) -> Response:
+    """Tell the sender of a message that the phone's owner read it."""
+    asked = body(request, Read)
+    world.phones.find(phone).read(asked.message_id)
+    return json_response(200, {"message_id": asked.message_id})
+
+
+async def messages(world: World, request: Request, phone: str) -> Response:
+    """Return the phone's inbox behind a cursor; with `wait`, once there is something or so many seconds later."""
+    reader = world.phones.find(phone)
+    after, most = number(request, "after", 0), limit(request)
+    wait_s = min(float(number(request, "wait", 0)), _MAX_WAIT_S)
+    found = reader.inbox(after, most)
+    if not found and wait_s:
+        with trio.move_on_after(wait_s):
+            while not (found := reader.inbox(after, most)):
+                await reader.arrived()
+    last = found[-1].cursor if found else after
+    return json_response(200, {"messages": [_received(world, item) for item in found], "next_after": last})
+
+
+def _describe(world: World, account: Account) -> dict[str, object]:
+    connections = world.connections
+    devices = [
+        {"device": device.number, "jid": device.name, "online": connections.current(device) is not None}
+        for device in account.linked()
+    ]
+    return {
+        "phone": account.phone,
+        "jid": str(account.jid),
+        "lid": str(account.lid),
+        "name": account.name,
+        "devices": devices,
+    }
+
+
+def _received(world: World, item: Received) -> dict[str, object]:
+    sender = world.accounts.find(Jid.parse(item.sender))
+    return {
+        "cursor": item.cursor,
+        "message_id": item.id,
+        "from": sender.phone if sender else item.sender,
+        "from_device": item.sender,
+        "chat": item.chat,
+        "text": item.text,
+        "at": item.at,
+    }
+
+
+_PHONE: Final = "/phones/{phone}"
+_PAGE: Final = {"after": "only what comes behind this cursor", "limit": "how many at most; 1000, 10000 at most"}
+
+ROUTES: Final = (
+    Route("GET", "/phones", list_phones, answer=shapes.PhoneList),
+    Route("POST", "/phones", create_phone, body=CreatePhone, answer=shapes.PhoneInfo),
+    Route("GET", _PHONE, get_phone, answer=shapes.PhoneInfo),
+    Route("POST", _PHONE + "/scan", scan, body=Scan, answer=shapes.Pairing),
+    Route("POST", _PHONE + "/send", send, body=Send, answer=shapes.MessageId),
+    Route("POST", _PHONE + "/send-many", send_many, body=SendMany, answer=shapes.Sent),
+    Route("POST", _PHONE + "/read", read, body=Read, answer=shapes.MessageId),
+    Route(
+        "GET",
+        _PHONE + "/messages",
+        messages,
+        answer=shapes.Texts,
+        query={**_PAGE, "wait": "seconds to wait for the first one; 60 at most"},
+    ),
+    Route("DELETE", _PHONE + "/devices/{device}", unlink, answer=shapes.Unlinked),
+)

@@ -1,0 +1,114 @@
+"""The answers of the control API as types: what the client decodes, and what `/openapi.json` describes."""
+
+import msgspec
+
+
+class Linked(msgspec.Struct, frozen=True):
+    """A linked device of a phone."""
+
+    device: int
+    jid: str
+    online: bool
+
+
+class PhoneInfo(msgspec.Struct, frozen=True):
+    """A simulated phone, with the real clients that are linked to it."""
+
+    phone: str
+    jid: str
+    lid: str
+    name: str
+    devices: tuple[Linked, ...] = ()
+
+
+class Pairing(msgspec.Struct, frozen=True):
+    """A device that was linked: its JID with the device's number."""
+
+    phone: str
+    jid: str
+    lid: str
+
+
+class Text(msgspec.Struct, frozen=True):
+    """A text in a phone's inbox."""
+
+    cursor: int
+    message_id: str
+    sender: str = msgspec.field(name="from")
+    text: str
+    at: float
+    chat: str = ""
+
+
+class Copy(msgspec.Struct, frozen=True):
+    """When something happened to a message at one device."""
+
+    device: str
+    at: float
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What the oracle knows of a message."""
+
+    seq: int
+    id: str
+    sender: str = msgspec.field(name="from")
+    recipient: str = msgspec.field(name="to")
+    kind: str
+    text: str | None
+    hash: str | None
+    sent_at: float
+    relayed: tuple[Copy, ...]
+    acknowledged: tuple[Copy, ...]
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """The outcome of a burst of texts."""
+
+    sent: int
+    seconds: float
+    message_ids: list[str]
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How a sandbox is: `ok`, or `down` while it pretends to be."""
+
+    status: str
+    phones: int
+    connections: int
+    online: int
+    messages: int
+
+
+class PhoneList(msgspec.Struct, frozen=True):
+    phones: list[PhoneInfo]
+
+
+class Texts(msgspec.Struct, frozen=True):
+    messages: list[Text]
+    next_after: int
+
+
+class KnownPage(msgspec.Struct, frozen=True):
+    messages: list[Known]
+    next_after: int
+
+
+class MessageId(msgspec.Struct, frozen=True):
+    message_id: str
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """How many connections a fault hit."""
+
+    connections: int
+
+
+class Trimmed(msgspec.Struct, frozen=True):
+    trimmed: int
+
+
+class Unlinked(msgspec.Struct, frozen=True):
+    """The JID of the device that is no longer linked."""
+
+    unlinked: str

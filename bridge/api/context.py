@@ -6,10 +6,14 @@ The bridge's real parts fulfil these by their shape, so that this package import
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from bridge.domain.ids import CommandId, EndpointId, InstanceKey, MessageId, NodeId
+from bridge.domain.questions import Question
+from bridge.domain.sends import SendOptions
 from bridge.store.rows import InstanceRow, KeyRow, Page
+
+T = TypeVar("T")
 
 
 class Connecting(Protocol):
@@ -67,16 +71,17 @@ class Directory(Protocol):
     async def disconnect(self, key: InstanceKey) -> InstanceRow: ...
     async def restart(self, key: InstanceKey) -> InstanceRow: ...
     async def delete(self, key: InstanceKey) -> None: ...
-    async def send_text(
+    async def query(self, key: InstanceKey, question: Question[T]) -> T: ...
+    async def send(
         self,
         key: InstanceKey,
+        kind: str,
         to: str,
-        text: str,
+        body: Mapping[str, object],
         *,
-        reply_to: str | None,
-        idempotency_key: str | None,
         request_hash: bytes,
-        mode: str,
+        idempotency_key: str | None,
+        options: SendOptions,
     ) -> MessageRef: ...
 
 

@@ -60,29 +60,6 @@ class NameInstance(Struct, frozen=True):
     instance_key: str | None = None
 
 
-class SendText(Struct, frozen=True):
-    """Body of POST /message/send. `phone` is the original's name of `to`."""
-
-    message: Annotated[str, Meta(min_length=1)]
-    instance_key: str | None = None
-    phone: str | None = None
-    to: str | None = None
-    reply_to: Annotated[str, Meta(max_length=128)] | None = None
-    mode: Literal["sync", "queue"] = "sync"
-    mentions: list[str] | None = None
-    delay_ms: float | None = None
-    typing: Any = None
-    send_at: str | None = None
-    ttl_s: float | None = None
-    metadata: dict[str, Any] | None = None
-    link_preview: bool | None = None
-
-    def unsupported(self) -> str | None:
-        """Return a field that was given and would have to be ignored: a `send_at` that sends at once would be a lie."""
-        later = ("mentions", "delay_ms", "typing", "send_at", "ttl_s", "metadata", "link_preview")
-        return next((name for name in later if getattr(self, name)), None)
-
-
 class Webhook(Struct, frozen=True):
     """The endpoint of a new instance. `secret` is shown here and nowhere else."""
 
@@ -172,19 +149,6 @@ class Qr(Struct, frozen=True):
     png_base64: str
     attempt: int
     expires_at: datetime
-
-
-class Message(Struct, frozen=True):
-    """A reference to a message: how far it has come, and what to ask for it by."""
-
-    status: str
-    message_id: str | None
-    to: str
-    request_id: str
-    instance_key: str
-    command_id: str
-    sent_at: datetime | UnsetType = UNSET
-    queued_at: datetime | UnsetType = UNSET
 
 
 def _utc(at: datetime | None) -> datetime | None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from bridge.engine import jids
 from bridge.engine.errors import EngineDown, EngineError, EngineRefused, OutcomeUnknown
 from bridge.engine.failures import is_certain
 from bridge.engine.journal import Record
-from bridge.engine.wire import Call, Reply
+from bridge.engine.wire import Argument, Call, Reply
 from bridge.protos import neonize_pb
 
 CALL_TIMEOUT_S = 20.0
@@ -27,15 +27,6 @@ class Sent:
     message_id: str
     at: float
     """Seconds since 1970, by WhatsApp's clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class PhoneCheck:
-    """What WhatsApp says about a phone number."""
-
-    phone: str
-    exists: bool
-    jid: str | None
 
 
 class Line(Protocol):
@@ -129,7 +120,7 @@ class Session:
             recipient = jids.parse(to)
         except jids.BadJid as error:
             raise EngineRefused(str(error)) from None
-        reply = await self._call("SendMessage", (recipient, message), timeout_s)
+        reply = await self.call("SendMessage", recipient, message, timeout_s=timeout_s)
         result = neonize_pb.SendMessageReturnFunction.FromString(reply)
         if result.Error:
             raise _failed_send(result.Error)
@@ -142,30 +133,15 @@ class Session:
             phone=phone, showPushNotification=True, clientDisplayName=name, clientType=kind
         )
         result = neonize_pb.PairPhoneReturnFunction.FromString(
-            await self._call("PairPhone", (parameters.SerializeToString(),), timeout_s)
+            await self.call("PairPhone", parameters.SerializeToString(), timeout_s=timeout_s)
         )
         if result.Error:
             raise EngineError(result.Error)
         return str(result.Code)
 
-    async def is_on_whatsapp(self, phones: Sequence[str], timeout_s: float = CALL_TIMEOUT_S) -> list[PhoneCheck]:
-        """Return what WhatsApp knows about phone numbers (digits)."""
-        if not phones:
-            return []
-        numbers = " ".join(f"+{phone.lstrip('+')}" for phone in phones)
-        result = neonize_pb.IsOnWhatsAppReturnFunction.FromString(
-            await self._call("IsOnWhatsApp", (numbers.encode(),), timeout_s)
-        )
-        if result.Error:
-            raise EngineError(result.Error)
-        return [
-            PhoneCheck(answer.Query.lstrip("+"), answer.IsIn, jids.text(answer.JID) or None if answer.IsIn else None)
-            for answer in result.IsOnWhatsAppResponse
-        ]
-
     async def logout(self, timeout_s: float = CALL_TIMEOUT_S) -> None:
         """Remove the device from the phone's list and delete its keys; close the session afterwards."""
-        error = (await self._call("Logout", (), timeout_s)).decode(errors="replace")
+        error = (await self.call("Logout", timeout_s=timeout_s)).decode(errors="replace")
         if error:
             raise OutcomeUnknown(error)
 
@@ -180,7 +156,11 @@ class Session:
         self.finish()
         await self._leave(self)
 
-    async def _call(self, method: str, arguments: tuple[bytes, ...], timeout_s: float) -> bytes:
+    async def call(self, method: str, *arguments: Argument, timeout_s: float = CALL_TIMEOUT_S) -> bytes:
+        """Call one of the library's functions (`bridge.engine.host.library.METHODS`) and return what it returns.
+
+        Raise `EngineError`; with `certain` False it is not known whether the function did what it is for.
+        """
         if self._end is not None:
             raise EngineDown
         if self._closed:

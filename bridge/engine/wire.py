@@ -16,6 +16,10 @@ FRAME_LIMIT = 64 * 1024 * 1024
 _LENGTH = struct.Struct(">I")
 
 
+Argument = bytes | str | bool | int | float
+"""Of a function of the library: bytes go as a pointer and a length, text as a C string, numbers as they are."""
+
+
 class BadFrame(Exception):
     """The other side sent what is no frame of this protocol: end the connection, the stream can't be resynchronised."""
 
@@ -61,7 +65,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True, tag=3):
     call: int
     key: str
     method: str
-    arguments: tuple[bytes, ...] = ()
+    arguments: tuple[Argument, ...] = ()
     expires_at: float = 0.0
     """Monotonic clock, which the processes of one machine share: not begun by then, it is refused."""
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import structlog
 import trio
@@ -18,7 +19,9 @@ import trio
 from bridge.domain import effects as fx
 from bridge.domain import signals as sig
 from bridge.domain.ids import InstanceKey, NodeId
+from bridge.domain.questions import Question
 from bridge.domain.session import Needs, Session, State, decide
+from bridge.engine.answers import answer
 from bridge.engine.errors import EngineDown, EngineError
 from bridge.engine.journal import Record
 from bridge.engine.pool import EnginePool
@@ -27,15 +30,16 @@ from bridge.instances import announce
 from bridge.instances.errors import Busy, NotConnected
 from bridge.instances.inbox import Inbox
 from bridge.instances.messages import Delete, Emit, Lost, Message, Reported, Send, StoreLost, Told
-from bridge.instances.outbox import Outbox, OutgoingText
+from bridge.instances.outbox import Outbox, Outgoing
 from bridge.instances.qr import QrBoard
 from bridge.instances.recipients import Recipients
-from bridge.instances.recovery import settle_commands
+from bridge.instances.recovery import remembered, restricted_for_s, settle_commands
 from bridge.instances.sending import Sender
 from bridge.store.errors import StoreUnavailable
-from bridge.store.rows import InstanceRow
 from bridge.store.store import Store
 from supervisor import Actor, ActorDown, Failed
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -44,7 +48,9 @@ DRAIN_S = 5.0
 CLEAN_UP_S = 5.0
 LOGOUT_S = 10.0
 HELD_LIMIT = 10_000
-"""Texts that may wait for the instance to be online."""
+"""Messages that may wait for the instance to be online."""
+QUESTIONS_AT_ONCE = 2
+"""Less than what a host leaves beside the outbox's sends."""
 BATCH = 256
 """Records that are committed together at the most."""
 
@@ -69,6 +75,7 @@ class InstanceActor(Actor[Message]):
         self.session = Session()
         self._parts = parts
         self._recipients = Recipients()
+        self._questions = trio.CapacityLimiter(QUESTIONS_AT_ONCE)
         self._store = parts.store
         self._changed = trio.Event()
         self._engine: EngineSession | None = None
@@ -111,7 +118,7 @@ class InstanceActor(Actor[Message]):
         epoch = await self._store.instances.claim(self.key, self._parts.node)
         row = await self._store.instances.get(self.key)
         assert row is not None
-        self.session = _remembered(row)
+        self.session = remembered(row)
         self.qr.clear()
         self._pump_ended = trio.Event()
         self._pump_ended.set()
@@ -121,7 +128,7 @@ class InstanceActor(Actor[Message]):
         await self.nursery.start(self.outbox.run)
         await self._replay()
         self._held = await settle_commands(self._store, self.inbox)
-        self.tell(Told(sig.Booted(_restricted_for_s(row))))
+        self.tell(Told(sig.Booted(restricted_for_s(row))))
 
     async def on_stop(self) -> None:
         """Let the sends that were promised finish; what the engine still reports stays in its journal."""
@@ -135,8 +142,8 @@ class InstanceActor(Actor[Message]):
                 await self._take(session, records)
             case Told(signal):
                 await self._apply(signal)
-            case Send(text):
-                return self._take_text(text)
+            case Send(outgoing):
+                return self._take_outgoing(outgoing)
             case Emit(event):
                 await self.inbox.emit([event])
             case Lost(session, error):
@@ -149,27 +156,27 @@ class InstanceActor(Actor[Message]):
                 raise StoreUnavailable("The actor waits for it from its start.")
         return None
 
-    # --- texts --------------------------------------------------------------------------------------------------------
+    # --- sends --------------------------------------------------------------------------------------------------------
 
-    def _take_text(self, text: OutgoingText) -> Failed | None:
+    def _take_outgoing(self, message: Outgoing) -> Failed | None:
         try:
             if self.online:
-                self.outbox.put(text)
-            elif not text.queued:
+                self.outbox.put(message)
+            elif not message.queued:
                 return Failed(_not_online(self.session))
             elif len(self._held) >= HELD_LIMIT:
                 return Failed(Busy(waiting=len(self._held), retry_after_s=60))
             else:
-                self._held.append(text)
+                self._held.append(message)
         except Busy as error:
             return Failed(error)
         return None
 
-    async def _send(self, text: OutgoingText) -> None:
-        if text.queued and not self.online:
-            self._held.append(text)  # it went away meanwhile: nothing was begun
+    async def _send(self, message: Outgoing) -> None:
+        if message.queued and not self.online:
+            self._held.append(message)  # it went away meanwhile: nothing was begun
         else:
-            await self._sender.send(text)
+            await self._sender.send(message)
             if self.online:
                 self._release_held()
 
@@ -301,7 +308,7 @@ class InstanceActor(Actor[Message]):
 
     @property
     def online(self) -> bool:
-        """Whether a text that comes now would be sent."""
+        """Whether a message that comes now would be sent."""
         return self._online_engine() is not None
 
     async def check_recipient(self, to: str) -> None:
@@ -309,6 +316,14 @@ class InstanceActor(Actor[Message]):
         engine = self._online_engine()
         if engine is not None:
             await self._recipients.check(engine, to)
+
+    async def query(self, question: Question[T], timeout_s: float) -> T:
+        """Ask WhatsApp over the open session; raise `NotConnected`, or `EngineError`. A few at once, others wait."""
+        async with self._questions:
+            engine = self._online_engine()
+            if engine is None:
+                raise _not_online(self.session)
+            return await answer(engine, question, timeout_s)
 
     def _online_engine(self) -> EngineSession | None:
         return self._engine if self.session.state in (State.ONLINE, State.STALE) else None
@@ -364,22 +379,5 @@ class InstanceActor(Actor[Message]):
         self._changed = trio.Event()
 
 
-def _remembered(row: InstanceRow) -> Session:
-    """Return the session as the store knows it; nothing is open yet."""
-    return Session(
-        state=State(row.state),
-        reason=row.reason,
-        needs=Needs(row.needs),
-        paired=row.jid is not None,
-        wanted=row.desired == "running",
-    )
-
-
-def _restricted_for_s(row: InstanceRow) -> float:
-    if row.state != State.RESTRICTED or row.next_retry_at is None:
-        return 0.0
-    return max(0.0, (row.next_retry_at - datetime.now(UTC)).total_seconds())
-
-
-def _not_online(session: Session) -> Exception:
+def _not_online(session: Session) -> NotConnected:
     return NotConnected(f"Its state is {session.state}.", state=session.state.value, needs=session.needs.value)

@@ -30,11 +30,21 @@ def lifecycle(key: InstanceKey, *, type_: str, name: str, at: float) -> Event:
     return Event(type=type_, name=name, dedup_key=type_, at=at, data=data)
 
 
-def text_sent(command: CommandId, *, to: str, sender: str, message_id: str, text: str, at: float) -> Event:
+def sent(
+    command: CommandId,
+    *,
+    kind: str,
+    to: str,
+    sender: str,
+    message_id: str,
+    text: str | None,
+    at: float,
+    metadata: object = None,
+) -> Event:
     """Return `message.status` sent: WhatsApp has acknowledged the message. Dispatched in the lane of its chat."""
-    data = {"command_id": command, "message_id": message_id, "chat_id": to, "to": to, "status": "sent"}
+    data = _about(command, message_id, to, "sent", metadata)
     row = MessageRow(
-        chat=to, sender=sender, message_id=message_id, from_me=True, kind="text", status="sent", at=at, text=text
+        chat=to, sender=sender, message_id=message_id, from_me=True, kind=kind, status="sent", at=at, text=text
     )
     return Event(
         type="message.status",
@@ -49,9 +59,9 @@ def text_sent(command: CommandId, *, to: str, sender: str, message_id: str, text
     )
 
 
-def text_not_sent(command: CommandId, *, to: str, status: str, error: str, at: float) -> Event:
+def not_sent(command: CommandId, *, to: str, status: str, error: str, at: float, metadata: object = None) -> Event:
     """Return `message.status` failed or unknown, under the original's name `message_error`."""
-    data = {"command_id": command, "message_id": None, "chat_id": to, "to": to, "status": status, "error": error}
+    data = {**_about(command, None, to, status, metadata), "error": error}
     return Event(
         type="message.status",
         name="message_error",
@@ -62,3 +72,14 @@ def text_not_sent(command: CommandId, *, to: str, status: str, error: str, at: f
         flags=Flags(from_me=True),
         outcome=Outcome(command, status),
     )
+
+
+def _about(command: CommandId, message_id: str | None, to: str, status: str, metadata: object) -> dict[str, object]:
+    data: dict[str, object] = {
+        "command_id": command,
+        "message_id": message_id,
+        "chat_id": to,
+        "to": to,
+        "status": status,
+    }
+    return data if metadata is None else {**data, "metadata": metadata}

@@ -11,20 +11,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 import structlog
 import trio
 
 from bridge.domain import signals as sig
 from bridge.domain.ids import CommandId, InstanceKey, MessageId
+from bridge.domain.questions import Question
+from bridge.domain.sends import SendOptions
 from bridge.domain.session import Needs, State
+from bridge.engine.session import Sent
 from bridge.errors import BridgeError
 from bridge.ids import new_command_id, new_instance_key
 from bridge.instances import announce
 from bridge.instances.actor import InstanceActor, Parts
 from bridge.instances.errors import AlreadyConnected, Busy, CommandInProgress, InstanceDown, NotConnected, SendUnknown
 from bridge.instances.messages import Delete, Emit, Message, Send, Told
-from bridge.instances.outbox import SentText
 from bridge.instances.qr import QrCode
 from bridge.instances.recovery import outgoing
 from bridge.store.errors import InstanceNotFound, StoreError
@@ -46,6 +49,8 @@ from supervisor import (
 )
 from supervisor import State as ChildState
 
+T = TypeVar("T")
+
 log = structlog.get_logger()
 
 INTENSITY = Intensity(max_restarts=8, period_s=60)
@@ -58,6 +63,7 @@ CHILD = "instance "
 """The children's names in the process tree are this and the instance's key."""
 ASK_S = 15.0
 GIVE_UP_S = 5.0
+NO_OPTIONS = SendOptions()
 SENDS_WAITING = 500
 """Leaves room in the mailbox for what the engine reports."""
 
@@ -193,7 +199,9 @@ class Directory:
             raise Busy(retry_after_s=1) from None
         except (ActorDown, DeadlineExceeded) as error:
             if isinstance(message, Send) and not error.certain:
-                raise SendUnknown(command=message.text.command) from None  # its row stays running: recovery settles it
+                raise SendUnknown(
+                    command=message.message.command
+                ) from None  # its row stays running: recovery settles it
             raise InstanceDown(retry_after_s=2) from None
 
     async def _ask_or_restart(self, key: InstanceKey, message: Message, deadline_s: float = ASK_S) -> None:
@@ -278,33 +286,37 @@ class Directory:
         await self._parts.engines.forget(key)
         await self._store.instances.delete(key)
 
-    async def send_text(  # noqa: PLR0917
+    async def query(self, key: InstanceKey, question: Question[T], timeout_s: float = ASK_S) -> T:
+        """Ask WhatsApp as this instance; raise `NotConnected`, or `EngineError` when there is no answer in time."""
+        return await self._find(key).query(question, timeout_s)
+
+    async def send(
         self,
         key: InstanceKey,
+        kind: str,
         to: str,
-        text: str,
-        reply_to: str | None,
-        idempotency_key: str | None,
+        body: Mapping[str, object],
+        *,
         request_hash: bytes,
-        mode: str,
+        idempotency_key: str | None = None,
+        options: SendOptions = NO_OPTIONS,
     ) -> MessageRef:
-        """Store the command and send it; `mode` sync waits for the outcome, queue does not.
+        """Store the command and send a message of one of `KINDS` to a JID; unless it is queued, wait for the outcome.
 
         Raises `NotConnected`, `Busy`, `SendFailed`, and `SendUnknown` when the outcome is not known.
         """
         actor = self._find(key)
         if actor.depth >= SENDS_WAITING:
             raise Busy(retry_after_s=1)
-        queued = mode == "queue"
-        if not queued and not actor.online and idempotency_key is None:
+        if not options.queued and not actor.online and idempotency_key is None:
             raise NotConnected(f"Its state is {actor.session.state}.", state=actor.session.state.value)
         await actor.check_recipient(to)
         row = await self._store.commands.insert(
             new_command_id(),
             key,
-            kind="text",
-            body={"to": to, "text": text, "reply_to": reply_to},
-            state="queued" if queued else "running",
+            kind=kind,
+            body={"to": to, **body},
+            state="queued" if options.queued else "running",
             idempotency_key=idempotency_key,
             request_hash=request_hash,
         )
@@ -318,11 +330,11 @@ class Directory:
                 with trio.move_on_after(GIVE_UP_S, shield=True):
                     await self._store.commands.withdraw(row.id)
             raise
-        if queued:
+        if options.queued:
             return MessageRef("queued", None, to, row.created_at, row.id)
         await message.reply.done.wait()
         outcome = message.reply.outcome
-        if isinstance(outcome, SentText):
+        if isinstance(outcome, Sent):
             at = datetime.fromtimestamp(outcome.at, UTC)
             return MessageRef("sent", MessageId(outcome.message_id), to, at, row.id)
         assert outcome is not None

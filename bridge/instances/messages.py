@@ -6,7 +6,7 @@ from bridge.domain.events import Event
 from bridge.domain.signals import Signal
 from bridge.engine.journal import Record
 from bridge.engine.session import Session as EngineSession
-from bridge.instances.outbox import OutgoingText
+from bridge.instances.outbox import Outgoing
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """A text to send; answered as soon as it waits in the outbox."""
+    """A message to send; answered as soon as it waits in the outbox."""
 
-    text: OutgoingText
+    message: Outgoing
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,23 +1,15 @@
 """Sends of one instance: in order within a chat, a few chats at once, never more waiting than the limit."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import trio
 
 from bridge.domain.ids import CommandId
+from bridge.engine.session import Sent
 from bridge.errors import BridgeError
 from bridge.instances.errors import Busy, SendUnknown
-
-
-@dataclass(frozen=True, slots=True)
-class SentText:
-    """WhatsApp has acknowledged it."""
-
-    message_id: str
-    at: float
-    """Seconds since 1970, by WhatsApp's clock."""
 
 
 @dataclass(slots=True)
@@ -25,9 +17,9 @@ class Reply:
     """Where the caller of a send waits for its outcome; nobody has to."""
 
     done: trio.Event = field(default_factory=trio.Event)
-    outcome: SentText | BridgeError | None = None
+    outcome: Sent | BridgeError | None = None
 
-    def set(self, outcome: SentText | BridgeError) -> None:
+    def set(self, outcome: Sent | BridgeError) -> None:
         """Give the outcome; the first one counts."""
         if self.outcome is None:
             self.outcome = outcome
@@ -35,33 +27,34 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class OutgoingText:
-    """A text whose command row is committed."""
+class Outgoing:
+    """A message whose command row is committed."""
 
     command: CommandId
+    kind: str
     to: str
     """Canonical JID of the recipient."""
-    text: str
-    reply_to: str | None = None
+    body: Mapping[str, object]
+    """As in the row."""
     queued: bool = False
     """Whether its row still says that the engine does not have it."""
     reply: Reply = field(default_factory=Reply)
 
 
 class Outbox:
-    """Hands texts to `send`, one at a time per chat.
+    """Hands messages to `send`, one at a time per chat.
 
     WhatsApp's acknowledgement takes milliseconds and a client is serial inside, so a few chats at once are enough for
     one slow recipient not to hold up the others.
     """
 
     def __init__(
-        self, send: Callable[[OutgoingText], Awaitable[None]], *, waiting_limit: int = 500, chats_at_once: int = 4
+        self, send: Callable[[Outgoing], Awaitable[None]], *, waiting_limit: int = 500, chats_at_once: int = 4
     ) -> None:
         self._send = send
         self._waiting_limit = waiting_limit
         self._limiter = trio.CapacityLimiter(chats_at_once)
-        self._chats: dict[str, deque[OutgoingText]] = {}
+        self._chats: dict[str, deque[Outgoing]] = {}
         self._nursery: trio.Nursery | None = None
         self.waiting = 0
         self._idle = trio.Event()
@@ -79,25 +72,25 @@ class Outbox:
                 for reply in self._open.values():
                     reply.set(SendUnknown())
 
-    def put(self, text: OutgoingText) -> None:
-        """Queue `text`; raise `Busy` when too many wait."""
+    def put(self, message: Outgoing) -> None:
+        """Queue `message`; raise `Busy` when too many wait."""
         if self.waiting >= self._waiting_limit:
             raise Busy(waiting=self.waiting, retry_after_s=1)
         if self.waiting == 0:
             self._idle = trio.Event()
         self.waiting += 1
-        self._open[text.command] = text.reply
-        queue = self._chats.get(text.to)
+        self._open[message.command] = message.reply
+        queue = self._chats.get(message.to)
         if queue is not None:
-            queue.append(text)
+            queue.append(message)
             return
         assert self._nursery is not None
-        self._chats[text.to] = deque([text])
-        self._nursery.start_soon(self._work_off, text.to)
+        self._chats[message.to] = deque([message])
+        self._nursery.start_soon(self._work_off, message.to)
 
     @property
     def free(self) -> int:
-        """How many more texts may be put."""
+        """How many more messages may be put."""
         return self._waiting_limit - self.waiting
 
     async def drained(self) -> None:
@@ -108,10 +101,10 @@ class Outbox:
         queue = self._chats[chat]
         while queue:
             async with self._limiter:
-                text = queue[0]
-                await self._send(text)
+                message = queue[0]
+                await self._send(message)
                 queue.popleft()
-            del self._open[text.command]
+            del self._open[message.command]
             self.waiting -= 1
         del self._chats[chat]
         if self.waiting == 0:

@@ -4,6 +4,8 @@ from collections import OrderedDict
 
 import structlog
 
+from bridge.domain.questions import OnWhatsApp
+from bridge.engine.answers import answer
 from bridge.engine.errors import EngineError
 from bridge.engine.session import Session as EngineSession
 from bridge.errors import BridgeError
@@ -12,6 +14,7 @@ log = structlog.get_logger()
 
 PHONE_SERVER = "@s.whatsapp.net"
 REMEMBERED = 10_000
+CHECK_S = 20.0
 
 
 class UnknownRecipient(BridgeError):
@@ -35,7 +38,7 @@ class Recipients:
             return
         phone = to.removesuffix(PHONE_SERVER)
         try:
-            found = await engine.is_on_whatsapp([phone])
+            found = await answer(engine, OnWhatsApp((phone,)), CHECK_S)
         except EngineError as error:
             log.info("recipient.not_checked", code=error.code)  # the send will tell
             return

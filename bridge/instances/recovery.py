@@ -1,34 +1,50 @@
-"""Commands that an earlier owner of an instance left open: nothing is sent twice, nothing stays open."""
+"""What an instance begins with: its session as it was, and the commands that an earlier owner left open.
+
+Nothing is sent twice, nothing stays open.
+"""
 
 import time
+from datetime import UTC, datetime
 
+from bridge.domain.session import Needs, Session, State
 from bridge.instances import announce
 from bridge.instances.inbox import Inbox
-from bridge.instances.outbox import OutgoingText
-from bridge.store.rows import CommandRow
+from bridge.instances.outbox import Outgoing
+from bridge.store.rows import CommandRow, InstanceRow
 from bridge.store.store import Store
 
 UNKNOWN = "the bridge was stopped in the middle of the send: look at the chat before you send it again"
 
 
-async def settle_commands(store: Store, inbox: Inbox) -> list[OutgoingText]:
+async def settle_commands(store: Store, inbox: Inbox) -> list[Outgoing]:
     """Report every command that may have been sent as unknown; return those that were queued and never begun."""
     recovered = await store.commands.recover(inbox.view.key)
     events = [
-        announce.text_not_sent(row.id, to=str(row.body["to"]), status="unknown", error=UNKNOWN, at=time.time())
+        announce.not_sent(row.id, to=str(row.body["to"]), status="unknown", error=UNKNOWN, at=time.time())
         for row in recovered.unknown
     ]
     await inbox.emit(events)
     return [outgoing(row) for row in recovered.queued]
 
 
-def outgoing(row: CommandRow) -> OutgoingText:
-    """Return the text that a command's row asks for."""
-    reply_to = row.body.get("reply_to")
-    return OutgoingText(
-        command=row.id,
-        to=str(row.body["to"]),
-        text=str(row.body["text"]),
-        reply_to=str(reply_to) if reply_to is not None else None,
-        queued=row.state == "queued",
+def outgoing(row: CommandRow) -> Outgoing:
+    """Return the message that a command's row asks for."""
+    return Outgoing(row.id, row.kind, str(row.body["to"]), row.body, queued=row.state == "queued")
+
+
+def remembered(row: InstanceRow) -> Session:
+    """Return the session as the store knows it; nothing is open yet."""
+    return Session(
+        state=State(row.state),
+        reason=row.reason,
+        needs=Needs(row.needs),
+        paired=row.jid is not None,
+        wanted=row.desired == "running",
     )
+
+
+def restricted_for_s(row: InstanceRow) -> float:
+    """Return for how long WhatsApp still refuses the number, in seconds."""
+    if row.state != State.RESTRICTED or row.next_retry_at is None:
+        return 0.0
+    return max(0.0, (row.next_retry_at - datetime.now(UTC)).total_seconds())

@@ -4,6 +4,7 @@ import pytest
 import trio
 import trio.testing
 
+from bridge.domain.sends import SendOptions
 from bridge.instances.errors import Busy, CommandInProgress, NotConnected, SendUnknown
 from bridge.store.errors import IdempotencyMismatch, StoreUnavailable
 from tests.support.api import Api, running_api
@@ -25,16 +26,17 @@ async def test_a_text_is_sent_and_answered_like_the_original() -> None:
     assert answer.json()["to"] == JID
     assert answer.json()["sent_at"].endswith("Z")
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
-    key, to, text, reply_to, idempotency, _, mode = api.directory.sent[0]
-    assert (key, to, text, reply_to) == (given["instance_key"], JID, "hello", "3EB0ABC")
-    assert (idempotency, mode) == (None, "sync")
+    (asked,) = api.directory.sent
+    assert (asked.key, asked.kind, asked.to) == (given["instance_key"], "text", JID)
+    assert asked.body == {"text": "hello", "reply_to": "3EB0ABC"}
+    assert (asked.idempotency_key, asked.options) == (None, SendOptions())
 
 
 @pytest.mark.parametrize("text", ["a", "😀\n" * 10, "\u202e<b>&amp;", "x" * 65_536])
 async def test_the_text_arrives_unchanged(text: str) -> None:
     async with running_api() as api:
         assert (await api.client.post("/message/send", json=body(api, message=text))).status_code == 200
-        assert api.directory.sent[0][2] == text
+        assert api.directory.sent[0].body == {"text": text}
 
 
 async def test_to_is_the_same_as_phone() -> None:
@@ -45,7 +47,7 @@ async def test_to_is_the_same_as_phone() -> None:
         assert (await api.client.post("/message/send", json=given)).status_code == 200
         differing = await api.client.post("/message/send", json={**given, "phone": "4915100000000"})
         assert (differing.status_code, differing.json()["code"]) == (400, "invalid_field")
-        assert [sent[1] for sent in api.directory.sent] == [JID, JID]
+        assert [sent.to for sent in api.directory.sent] == [JID, JID]
 
 
 async def test_mode_queue_answers_202() -> None:
@@ -100,9 +102,9 @@ async def test_the_idempotency_key_and_a_hash_of_the_meaning_reach_the_directory
         await api.client.post("/message/send", json={**given, "message": "other"}, headers=headers)
         first, same, other = api.directory.sent
         bad = await api.client.post("/message/send", json=given, headers={"Idempotency-Key": "x" * 256})
-    assert first[4] == "order-7"
-    assert first[5] == same[5] != other[5]
-    assert len(first[5]) == 32
+    assert first.idempotency_key == "order-7"
+    assert first.request_hash == same.request_hash != other.request_hash
+    assert len(first.request_hash) == 32
     assert bad.status_code == 400
 
 
@@ -157,4 +159,4 @@ async def test_a_send_goes_on_when_its_client_goes_away() -> None:
         api.directory.hold.set()
         with trio.fail_after(5):
             await api.directory.finished.wait()
-        assert [sent[2] for sent in api.directory.sent] == ["promised"]
+        assert [sent.body["text"] for sent in api.directory.sent] == ["promised"]

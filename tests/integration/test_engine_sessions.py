@@ -9,6 +9,8 @@ import psycopg
 import pytest
 import trio
 
+from bridge.domain.questions import OnWhatsApp
+from bridge.engine.answers import answer
 from bridge.engine.codes import Code
 from bridge.engine.errors import EngineDied, EngineDown, EngineError, EngineRefused, OutcomeUnknown
 from bridge.ids import new_instance_key
@@ -47,7 +49,7 @@ async def test_a_number_is_paired_alone_and_then_lives_in_a_shared_host(database
         await until_text(one, "from the phone of bob")
         await until_text(two, "from the phone of bob")
 
-        known, unknown = await one.is_on_whatsapp([bob.phone.phone, "49150000"])
+        known, unknown = await answer(one, OnWhatsApp((bob.phone.phone, "49150000")), 20)
         assert (known.exists, unknown.exists, unknown.jid) == (True, False, None)
 
 

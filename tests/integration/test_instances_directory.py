@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from bridge.domain.ids import InstanceKey
+from bridge.domain.sends import SendOptions
 from bridge.domain.signals import Signal
 from bridge.engine.pool import EngineConfig, EnginePool
 from bridge.ids import new_instance_key, new_node_id
@@ -98,7 +99,7 @@ async def test_events_of_a_lifetime_are_stored_and_a_deleted_instance_is_gone(
     async with running(store, database_url, tmp_path) as directory:
         row = await directory.create("shop", "crm-7", {"tenant": 3})
         with pytest.raises(NotConnected):
-            await directory.send_text(row.key, RECIPIENT, "hi", None, None, b"", "sync")
+            await directory.send(row.key, "text", RECIPIENT, {"text": "hi"}, request_hash=b"")
         await directory.delete(row.key)
         with pytest.raises(InstanceNotFound):
             await directory.disconnect(row.key)
@@ -113,12 +114,13 @@ async def test_a_text_that_is_queued_while_the_instance_is_away_waits_also_for_a
 ) -> None:
     async with running(store, database_url, tmp_path) as directory:
         row = await directory.create(None, None, {})
-        queued = await directory.send_text(row.key, RECIPIENT, "hi", None, "key-1", b"h", "queue")
+        asked = {"idempotency_key": "key-1", "request_hash": b"h", "options": SendOptions(queued=True)}
+        queued = await directory.send(row.key, "text", RECIPIENT, {"text": "hi"}, **asked)
         assert queued.status == "queued"
         await directory.restart(row.key)
         await directory.disconnect(row.key)  # the new actor is up
         command = await store.commands.get(queued.command_id)
         assert command is not None
         assert command.state == "queued"
-        again = await directory.send_text(row.key, RECIPIENT, "hi", None, "key-1", b"h", "queue")
+        again = await directory.send(row.key, "text", RECIPIENT, {"text": "hi"}, **asked)
         assert (again.command_id, again.status) == (queued.command_id, "queued")

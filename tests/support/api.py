@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any, TypeVar, cast
 
 import httpx2
 import trio
@@ -15,6 +16,8 @@ from bridge.api.context import ApiContext, Limits
 from bridge.api.hypercorn_fixes import App, Timing
 from bridge.api.server import Bound, HttpServer
 from bridge.domain.ids import CommandId, EndpointId, Epoch, InstanceKey, KeyId, MessageId, NodeId
+from bridge.domain.questions import Question
+from bridge.domain.sends import SendOptions
 from bridge.errors import BridgeError
 from bridge.ids import new_instance_key
 from bridge.instances.errors import AlreadyConnected
@@ -23,6 +26,8 @@ from bridge.store.rows import InstanceRow, KeyRow, Page
 from supervisor import Snapshot
 from supervisor.snapshot import Kind
 from supervisor.snapshot import State as NodeState
+
+T = TypeVar("T")
 
 API_KEY = "wab_test_key_of_an_administrator"
 DEADLINE_S = 10.0
@@ -52,6 +57,19 @@ class Ref:
     to: str
     at: datetime
     command_id: CommandId
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A send as the API asked for it."""
+
+    key: InstanceKey
+    kind: str
+    to: str
+    body: Mapping[str, object]
+    request_hash: bytes
+    idempotency_key: str | None
+    options: SendOptions
 
 
 @dataclass
@@ -117,7 +135,9 @@ class MemoryDirectory:
     store: MemoryStore
     qr_code: QrCode | None = None
     failure: BaseException | None = None
-    sent: list[tuple[InstanceKey, str, str, str | None, str | None, bytes, str]] = field(default_factory=list)
+    sent: list[Asked] = field(default_factory=list)
+    asked: list[tuple[InstanceKey, Question[Any]]] = field(default_factory=list)
+    answers: dict[type[Question[Any]], object] = field(default_factory=dict)
     outcome: str = "sent"
     hold: trio.Event | None = None
     """While set and not fired, calls wait for it after they began."""
@@ -170,22 +190,28 @@ class MemoryDirectory:
         await self._work()
         del self.store.rows[self._find(key).key]
 
-    async def send_text(
+    async def query(self, key: InstanceKey, question: Question[T]) -> T:
+        self._find(key)
+        await self._work()
+        self.asked.append((key, question))
+        return cast("T", self.answers[type(question)])
+
+    async def send(
         self,
         key: InstanceKey,
+        kind: str,
         to: str,
-        text: str,
+        body: Mapping[str, object],
         *,
-        reply_to: str | None,
-        idempotency_key: str | None,
         request_hash: bytes,
-        mode: str,
+        idempotency_key: str | None,
+        options: SendOptions,
     ) -> Ref:
         self._find(key)
         await self._work()
-        self.sent.append((key, to, text, reply_to, idempotency_key, request_hash, mode))
+        self.sent.append(Asked(key, kind, to, body, request_hash, idempotency_key, options))
         number = f"{len(self.sent):02}"
-        status = "queued" if mode == "queue" else self.outcome
+        status = "queued" if options.queued else self.outcome
         return Ref(status, MessageId(f"3EB0{number}"), to, now(), CommandId(f"cmd_{number}"))
 
     def _find(self, key: InstanceKey) -> InstanceRow:

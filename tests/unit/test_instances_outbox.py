@@ -7,12 +7,13 @@ import trio
 import trio.testing
 
 from bridge.domain.ids import CommandId
+from bridge.engine.session import Sent
 from bridge.instances.errors import Busy, SendUnknown
-from bridge.instances.outbox import Outbox, OutgoingText, SentText
+from bridge.instances.outbox import Outbox, Outgoing
 
 
-def text(number: int, chat: str = "1@s.whatsapp.net") -> OutgoingText:
-    return OutgoingText(CommandId(f"cmd_{number}"), chat, f"text {number}")
+def text(number: int, chat: str = "1@s.whatsapp.net") -> Outgoing:
+    return Outgoing(CommandId(f"cmd_{number}"), "text", chat, {"text": f"text {number}"})
 
 
 class Recorder:
@@ -23,13 +24,13 @@ class Recorder:
         self.at_once = 0
         self.most_at_once = 0
 
-    async def send(self, text: OutgoingText) -> None:
+    async def send(self, text: Outgoing) -> None:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await trio.sleep(1)
         self.at_once -= 1
-        self.sent.append(text.text)
-        text.reply.set(SentText("3EB0", 0.0))
+        self.sent.append(str(text.body["text"]))
+        text.reply.set(Sent("3EB0", 0.0))
 
 
 async def test_texts_of_one_chat_go_out_in_order_one_at_a_time(

@@ -2,24 +2,31 @@
 
 from dataclasses import dataclass
 from datetime import UTC
+from functools import partial
+from typing import Any
 
+import msgspec
 from msgspec import UNSET
 from quart.wrappers import Response
 
-from bridge.api import schemas
+from bridge.api import schemas_messages as schemas
 from bridge.api.auth import Access
+from bridge.api.body import MAX_DEPTH, depth
 from bridge.api.call import Call, Route, answer
 from bridge.api.context import ApiContext, MessageRef
 from bridge.api.idempotency import idempotency_key, request_hash
 from bridge.api.problems import InvalidField, InvalidRecipientField, NotSupported, OutcomeUnknown, SendFailed
+from bridge.api.sends import SENDS, SendCall
 from bridge.domain.identity import InvalidRecipient, Recipient, parse_recipient
 from bridge.domain.ids import InstanceKey
+from bridge.domain.sends import SendOptions
 
 _TAKEN = frozenset({"sent", "delivered", "read", "played"})
 
 
 def routes(context: ApiContext) -> tuple[Route, ...]:
-    return (Route("POST", "/message/send", MessageCalls(context).send, Access.SEND),)
+    calls = MessageCalls(context)
+    return tuple(Route("POST", send.path, partial(calls.send, send), Access.SEND) for send in SENDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,39 +35,51 @@ class MessageCalls:
 
     context: ApiContext
 
-    async def send(self, call: Call) -> Response:
-        body = await call.json(schemas.SendText)
-        key = call.instance(body.instance_key)
-        to = recipient(body).jid
-        reply_to = body.reply_to or None
-        later = body.unsupported()
-        if later:
-            raise NotSupported(f"`{later}`.", field=later)
-        if len(body.message) > self.context.limits.text_chars:
-            raise InvalidField("message", f"is longer than {self.context.limits.text_chars} characters")
+    async def send(self, send: SendCall, call: Call) -> Response:
+        request = await call.json(send.request)
+        key = call.instance(request.instance_key)
+        to = recipient(request).jid
+        options = self._options(request)
         repeated = idempotency_key(call.headers)
+        content = await send.read(call, key, request)
+        body: dict[str, Any] = {**content.body}
+        if request.reply_to:
+            body["reply_to"] = request.reply_to
+        if options.metadata is not None:
+            body["metadata"] = options.metadata
+        meaning = (to, content.meaning or content.body, request.reply_to or None)
         with call.promised():
-            ref = await self.context.directory.send_text(
+            ref = await self.context.directory.send(
                 key,
+                send.kind,
                 to,
-                body.message,
-                reply_to=reply_to,
+                body,
+                request_hash=request_hash(send.kind, meaning),
                 idempotency_key=repeated,
-                request_hash=request_hash("text", (to, body.message, reply_to)),
-                mode=body.mode,
+                options=options,
             )
         return _answer(ref, call, key)
 
+    def _options(self, request: schemas.Send) -> SendOptions:
+        later = request.unsupported()
+        if later:
+            raise NotSupported(f"`{later}`.", field=later)
+        if request.metadata is not None:
+            limit = self.context.limits.metadata_bytes
+            if depth(request.metadata) > MAX_DEPTH or len(msgspec.json.encode(request.metadata)) > limit:
+                raise InvalidField("metadata", f"is larger than {limit} bytes, or deeper than {MAX_DEPTH} levels")
+        return SendOptions(queued=request.mode == "queue", metadata=request.metadata)
 
-def recipient(body: schemas.SendText) -> Recipient:
+
+def recipient(request: schemas.Send) -> Recipient:
     """Return whom `to` or its alias `phone` names; raise `InvalidRecipientField`, or `InvalidField` for two people."""
-    field = "to" if body.to else "phone"
-    text = body.to or body.phone
+    field = "to" if request.to else "phone"
+    text = request.to or request.phone
     if text is None:
         raise InvalidField(field, "is required: a phone number with its country code, or a JID")
     try:
         found = parse_recipient(text)
-        if body.to and body.phone and parse_recipient(body.phone) != found:
+        if request.to and request.phone and parse_recipient(request.phone) != found:
             raise InvalidField("phone", "and `to` name different recipients; give one of them")
     except InvalidRecipient as error:
         raise InvalidRecipientField(field, str(error)) from None

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from bridge.engine.codes import SUBSCRIBED, Code
+from bridge.engine.wire import Argument
 
 NEONIZE_VERSION = "0.5.2"
 """The release that this was written for; the loader refuses a library of another one."""
@@ -76,9 +77,10 @@ class Library:
         self._kept: list[object] = []
         """Callbacks of every client that ever ran: the library may call one of a stopped client."""
 
-    def call(self, method: str, client: bytes, arguments: tuple[bytes, ...]) -> bytes:
+    def call(self, method: str, client: bytes, arguments: tuple[Argument, ...]) -> bytes:
         """Call one of `METHODS` and return what it returns; the library aborts on a client that does not run."""
-        return bytes(METHODS[method](getattr(self.binder.gocode, method), client, arguments) or b"")
+        function = getattr(self.binder.gocode, method)
+        return bytes(function(client, *(part for argument in arguments for part in _as_c(argument))) or b"")
 
     def stop(self, client: bytes) -> None:
         """Disconnect a client and take it out of the library's maps; a writer of the gate."""
@@ -130,19 +132,15 @@ class Library:
         return bytes(error or b"").decode(errors="replace")
 
 
-def _plain(function: Any, client: bytes, arguments: tuple[bytes, ...]) -> Any:
-    return function(client, *arguments)
+def _as_c(argument: Argument) -> tuple[object, ...]:
+    match argument:
+        case bytes():
+            return argument, len(argument)
+        case str():
+            return (argument.encode(),)
+        case _:
+            return (argument,)
 
 
-def _sized(function: Any, client: bytes, arguments: tuple[bytes, ...]) -> Any:
-    return function(client, *(part for argument in arguments for part in (argument, len(argument))))
-
-
-METHODS: dict[str, Callable[[Any, bytes, tuple[bytes, ...]], Any]] = {
-    "Disconnect": _plain,
-    "Logout": _plain,
-    "PairPhone": _sized,
-    "IsOnWhatsApp": _sized,
-    "SendMessage": _sized,
-}
-"""What a bridge may call, and how the function takes its arguments."""
+METHODS = frozenset({"Disconnect", "IsOnWhatsApp", "Logout", "PairPhone", "SendMessage"})
+"""What a bridge may call; the argument types are declared in neonize's `_binder`."""

@@ -23,8 +23,8 @@ QUIET_S = 0.15
 """After a disconnect: no callback for so long means that the library has handed over all that it acknowledged."""
 IGNORED_AFTER_S = 0.5
 """A message is ignored at a reconnect, at the earliest; its own report has long left the library's channel by then."""
-CALLS_AT_ONCE = 4
-"""Calls of one session in the library; more would only wait there."""
+CALLS_AT_ONCE = 8
+"""Calls of one session in the library; more would only wait there. Enough for sends and questions of an actor."""
 
 
 class Life(Enum):

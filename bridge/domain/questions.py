@@ -1,0 +1,34 @@
+"""What an instance can be asked to find out or to do at WhatsApp, beside sending: a question and its answer are values.
+
+The HTTP API asks `Directory.query` with one of these; `bridge.engine.answers` has one function for each.
+"""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Question(Generic[T]):
+    """Something to ask the engine for; its answer is a `T`."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneFound:
+    """What WhatsApp says about a phone number."""
+
+    phone: str
+    """Digits, as they were asked for."""
+    exists: bool
+    jid: str | None
+    """The account's canonical JID; WhatsApp may spell the number in another way."""
+    verified_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OnWhatsApp(Question[tuple[PhoneFound, ...]]):
+    """Which phone numbers (digits) have an account."""
+
+    phones: tuple[str, ...]

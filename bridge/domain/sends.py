@@ -1,0 +1,22 @@
+"""What may be asked of a send besides its content: when it goes, until when it is worth sending, how it looks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SendOptions:
+    """The common fields of all sends. `queued` ones are answered at once and may wait, also across restarts."""
+
+    queued: bool = False
+    send_at: datetime | None = None
+    """Not before this time; such a send is queued."""
+    ttl_s: float | None = None
+    """Seconds after the request, or after `send_at`, beyond which it is not begun any more."""
+    delay_s: float = 0.0
+    """Wait so long before it, when its turn has come."""
+    typing: bool = False
+    """Show that we type during `delay_s`."""
+    metadata: Mapping[str, object] | None = None
+    """The caller's own; comes back in the events about this message."""

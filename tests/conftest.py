@@ -1,11 +1,14 @@
-"""Fixtures that several suites share: one PostgreSQL for the run, a fresh database for each test, a running store."""
+"""Fixtures that several suites share: one PostgreSQL for each worker, a fresh database for each test, a running store.
+
+The suite runs in several workers (`make test`); what a test has measured is printed at the end of the run.
+"""
 
 import fcntl
 import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -22,7 +25,30 @@ from bridge.store.store import Store
 from bridge.store.trio_psycopg import TrioConnection
 
 _PREFIX = "bridge-test-postgres-"
+_MEASURED = "measured"
 _names = itertools.count(1)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remove what killed runs left, before any worker makes a folder of its own."""
+    if not hasattr(session.config, "workerinput"):
+        _remove_leftovers()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests measured, whichever process they ran in."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
+    lines = [text for report in reports for name, text in report.user_properties if name == _MEASURED]
+    if lines:
+        terminalreporter.section("measured")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Return a function that has a line printed at the end of the run: numbers that a person should see."""
+    return lambda line: request.node.user_properties.append((_MEASURED, line))
 
 
 @pytest.fixture
@@ -37,7 +63,6 @@ def tmp_path() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Embedded]:
     """Return a PostgreSQL that ends with this process, even a killed one. Its data is not safe from a power failure."""
-    _remove_leftovers()
     state_dir = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
         running = embedded.start(state_dir, settings={"fsync": "off", "synchronous_commit": "off"})

@@ -11,7 +11,7 @@ import base64
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,7 @@ def assert_nothing_but_what_the_engine_held_is_lost(count: Count, killed_at: flo
 
 
 async def test_a_killed_engine_host_comes_back_and_the_other_hosts_never_notice(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     async with running_stack(tmp_path / "data", BRIDGE_SESSIONS_PER_HOST="2") as stack:
         await stack.sandbox.create_phone(CONTACT, "Ann")
@@ -64,8 +64,7 @@ async def test_a_killed_engine_host_comes_back_and_the_other_hosts_never_notice(
             await flow.sent(150)
             flow.stopped.set()
         counted = await settle(stack, CONTACT)
-        with capsys.disabled():
-            print(f"\nengine host killed at {RATE:.0f} texts/s: {counted}")
+        measured(f"engine host killed at {RATE:.0f} texts/s: {counted}")
         after = {key: await stack.status(key) for key in keys.values()}
         touched = {key for key in after if after[key]["since"] != before[key]["since"]}
         assert len(touched) == 2
@@ -81,7 +80,7 @@ async def test_a_killed_engine_host_comes_back_and_the_other_hosts_never_notice(
 
 
 async def test_a_killed_bridge_comes_back_and_every_acknowledged_text_arrives_once_and_in_order(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     async with running_stack(tmp_path / "data") as stack:
         await stack.sandbox.create_phone(CONTACT, "Ann")
@@ -98,8 +97,7 @@ async def test_a_killed_bridge_comes_back_and_every_acknowledged_text_arrives_on
             await flow.sent(100)
             flow.stopped.set()
         counted = await settle(stack, CONTACT)
-        with capsys.disabled():
-            print(f"\nbridge killed at {RATE:.0f} texts/s: {counted}")
+        measured(f"bridge killed at {RATE:.0f} texts/s: {counted}")
         assert (counted.lost, counted.doubled, counted.out_of_order) == ((), (), ())
 
 
@@ -161,7 +159,7 @@ async def start_use_stop(stack: Stack, key: str, cycles: dict[str, int]) -> None
 
 
 async def test_a_receiver_that_was_away_gets_everything_afterwards_once_and_in_order(
-    tmp_path: Path, empty_database_url: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, empty_database_url: str, measured: Callable[[str], None]
 ) -> None:
     secret = "whsec_" + base64.b64encode(b"the receiver that goes away sometimes").decode()
     arguments = ("--database-url", empty_database_url, "--secret", secret)
@@ -181,7 +179,6 @@ async def test_a_receiver_that_was_away_gets_everything_afterwards_once_and_in_o
                 flow.stopped.set()
                 async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
                     counted = await settle(stack, CONTACT, receiver=client, timeout_s=60)
-        with capsys.disabled():
-            print(f"\nreceiver away for {AWAY_S:.0f} s at {RATE:.0f} texts/s: {counted}")
+        measured(f"receiver away for {AWAY_S:.0f} s at {RATE:.0f} texts/s: {counted}")
         assert (counted.lost, counted.doubled, counted.out_of_order) == ((), (), ())
         assert counted.received == counted.sent

@@ -5,7 +5,7 @@ in the first frame only catches a child that runs other code.
 """
 
 import struct
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -65,7 +65,8 @@ class Call(msgspec.Struct, frozen=True, array_like=True, tag=3):
     call: int
     key: str
     method: str
-    arguments: tuple[Argument, ...] = ()
+    arguments: tuple[Any, ...] = ()
+    """`Argument`s; msgspec does not tell bytes from text in a union, msgpack does."""
     expires_at: float = 0.0
     """Monotonic clock, which the processes of one machine share: not begun by then, it is refused."""
 

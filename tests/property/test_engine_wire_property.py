@@ -18,7 +18,7 @@ trusts = st.none() | st.builds(SandboxTrust, words, words, words)
 from_bridge = st.one_of(
     st.builds(Hello, numbers, words, words, blobs, trusts, seconds),
     st.builds(Open, numbers, words, blobs),
-    st.builds(Call, numbers, words, words, st.tuples(blobs, blobs) | st.just(()), seconds),
+    st.builds(Call, numbers, words, words, st.lists(blobs | words | numbers | st.booleans()).map(tuple), seconds),
     st.builds(Close, numbers, words),
     st.builds(Progress, words, numbers, numbers, numbers),
     st.builds(Ping, numbers),

@@ -13,7 +13,7 @@ from bridge.engine.host.trust import TrustRefused, trust_sandbox
 from bridge.engine.hostlog import HostLog, Scrubber
 from bridge.engine.pool import EngineConfig
 from bridge.engine.urls import engine_url
-from bridge.engine.wire import Hello, SandboxTrust
+from bridge.engine.wire import Call, Hello, SandboxTrust, encode, host_side
 from bridge.protos import neonize_pb
 
 SECRET = "p@ss/w:rd"
@@ -170,3 +170,11 @@ def test_a_start_that_can_get_nowhere_is_not_tried() -> None:
             preflight.check(f"postgres://u@127.0.0.1:{away}/d", f"http://127.0.0.1:{there}")
         with pytest.raises(preflight.Unreachable, match="the proxy"):
             preflight.check(f"postgres://u@127.0.0.1:{there}/d", f"http://127.0.0.1:{away}")
+
+
+def test_the_arguments_of_a_call_keep_their_types_on_the_way_to_a_host() -> None:
+    call = Call(1, "key", "MarkRead", (b"\x00a", "text", True, 3, 1.5), 2.0)
+    (read,) = host_side().feed(encode(call))
+    assert read == call
+    assert isinstance(read, Call)
+    assert [type(argument) for argument in read.arguments] == [bytes, str, bool, int, float]

@@ -5,7 +5,6 @@ http.
 """
 
 import hashlib
-import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,7 +13,7 @@ import structlog
 import trio
 
 from bridge.api.app import create_app
-from bridge.api.context import ApiContext
+from bridge.api.context import ApiContext, Limits
 from bridge.api.server import HttpServer
 from bridge.config import Settings
 from bridge.domain.ids import EndpointId
@@ -25,6 +24,8 @@ from bridge.ids import new_key_id, new_node_id
 from bridge.instances.actor import Parts
 from bridge.instances.directory import Directory
 from bridge.janitor import Janitor
+from bridge.keyform import hint, make_key
+from bridge.store.rows import NewKey
 from bridge.store.store import Store
 from bridge.webhooks import sign
 from bridge.webhooks.dispatcher import Dispatcher
@@ -78,9 +79,16 @@ class App:
         self.directory = Directory(parts)
         self.dispatcher = Dispatcher(self.store, node=self.node, allow_private=settings.webhook_allow)
         self.store.events.on_commit(self.dispatcher.wake)
-        self.janitor = Janitor(self.store)
+        self.janitor = Janitor(self.store, audit_s=settings.audit_days * 86_400)
         context = ApiContext(
-            store=self.store, directory=self.directory, probes=self, node=self.node, auth_on=settings.auth
+            store=self.store,
+            directory=self.directory,
+            probes=self,
+            node=self.node,
+            auth_on=settings.auth,
+            limits=Limits(rate_per_s=settings.rate_per_s),
+            trusted_proxies=settings.trusted_proxies,
+            audit=settings.audit,
         )
         self.http = HttpServer(create_app(context), host=settings.host, port=settings.port)
         self._new_key: str | None = None
@@ -178,16 +186,18 @@ class App:
         if self._settings.api_key:
             await self._replace_given_key(self._settings.api_key)
         elif await self.store.keys.count() == 0:
-            self._new_key = f"wab_{secrets.token_urlsafe(32)}"
-            await self.store.keys.insert(new_key_id(), "first", role="admin", hash=_digest(self._new_key))
+            self._new_key = make_key()
+            await self.store.keys.add(
+                NewKey(new_key_id(), "first", "admin", _digest(self._new_key), hint=hint(self._new_key))
+            )
 
     async def _replace_given_key(self, key: str) -> None:
         given = await self.store.keys.find(_digest(key))
         if given is None:
-            given = await self.store.keys.insert(new_key_id(), GIVEN_KEY, role="admin", hash=_digest(key))
-        for earlier in await self.store.keys.list():
-            if earlier.name == GIVEN_KEY and earlier.id != given.id:
-                await self.store.keys.delete(earlier.id)
+            new = NewKey(new_key_id(), GIVEN_KEY, "admin", _digest(key), hint=hint(key))
+            given = await self.store.keys.add(new)
+            assert given is not None  # its id is new
+        await self.store.keys.delete_others(GIVEN_KEY, given.id)
 
     async def _make_endpoint(self) -> None:
         """Point the default endpoint at the URL from the settings, with their secret or one that is made once."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from bridge.errors import BridgeError
+from bridge.keyform import is_mistyped
 
 
 class BadSetting(BridgeError):
@@ -33,6 +34,14 @@ class Settings:
     """Off serves every call without a key: for a trusted network only."""
     api_key: str = ""
     """A key given from outside; empty: one is made at first start and shown once."""
+    rate_per_s: float = 500.0
+    """Calls that one API key may make per second, with twice as many at once; 0: no limit."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks of proxies in front, whose X-Forwarded-For tells where a call comes from, separated by commas."""
+    audit: str = "changes"
+    """What the audit trail keeps: changes, all (sends and reads too), or off."""
+    audit_days: float = 90.0
+    """How long it keeps it."""
     webhook_url: str = ""
     """Where the events of all instances go; more endpoints can be given per instance."""
     webhook_secret: str = ""
@@ -63,13 +72,28 @@ class Settings:
             "webhook_allow",
             "host:port or a network such as 10.0.0.0/8, separated by commas",
         )
+        _require(0 <= self.rate_per_s <= 100_000, "rate_per_s", "calls per second, up to 100000, or 0 for no limit")
+        _require(self.audit in ("changes", "all", "off"), "audit", "changes, all or off")
+        _require(1 <= self.audit_days <= 3650, "audit_days", "days from 1 to 3650")
+        _require(
+            all(_is_network(entry) for entry in self.trusted_proxies),
+            "trusted_proxies",
+            "networks such as 10.0.0.0/8, separated by commas",
+        )
+        _require(not is_mistyped(self.api_key), "api_key", "typed without mistake: its checksum is wrong")
         _require(not self.api_key or len(self.api_key) >= 16, "api_key", "at least 16 characters")
 
 
-def _is_reachable_form(entry: str) -> bool:
+def _is_network(entry: str) -> bool:
     try:
         ipaddress.ip_network(entry)
     except ValueError:
+        return False
+    return True
+
+
+def _is_reachable_form(entry: str) -> bool:
+    if not _is_network(entry):
         host, _, port = entry.rpartition(":")
         return bool(host) and port.isdecimal() and 0 < int(port) <= 65535
     return True

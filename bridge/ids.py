@@ -38,6 +38,10 @@ def new_key_id() -> KeyId:
     return KeyId("key_" + ulid())
 
 
+def new_audit_id() -> str:
+    return "aud_" + ulid()
+
+
 def new_node_id() -> NodeId:
     return NodeId("node_" + ulid())
 

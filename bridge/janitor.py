@@ -1,4 +1,5 @@
-"""Removes what is over: old idempotency keys, deliveries past their retention, endpoints of deleted instances."""
+"""Removes what is over: old idempotency keys, deliveries past their retention, endpoints and keys of deleted instances,
+old entries of the audit trail."""
 
 import time
 
@@ -12,6 +13,7 @@ from bridge.store.store import Store
 log = structlog.get_logger()
 
 INTERVAL_S = 300.0
+AUDIT_S = 90 * 24 * 3600.0
 DELIVERED_S = 7 * 24 * 3600.0
 """How long a person can look at a delivery that arrived."""
 
@@ -19,9 +21,10 @@ DELIVERED_S = 7 * 24 * 3600.0
 class Janitor:
     """Cleans the store every five minutes; a failure waits for the next time."""
 
-    def __init__(self, store: Store, *, interval_s: float = INTERVAL_S) -> None:
+    def __init__(self, store: Store, *, interval_s: float = INTERVAL_S, audit_s: float = AUDIT_S) -> None:
         self._store = store
         self._interval_s = interval_s
+        self._audit_s = audit_s
 
     async def run(self, *, stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Clean until `stop`."""
@@ -31,7 +34,7 @@ class Janitor:
                 await stop.wait()
                 return
             try:
-                removed = await self._store.housekeeping.clean()
+                removed = await self._store.housekeeping.clean(audit_s=self._audit_s)
                 removed["deliveries"] = await self._store.deliveries.prune(
                     DELIVERED_S, before=first_event_id(time.time() - DELIVERED_S)
                 )

@@ -6,7 +6,6 @@ installation are files in the data directory that only its owner can read.
 """
 
 import os
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +18,7 @@ from bridge.app import App, Running
 from bridge.companion import Companion
 from bridge.config import Settings
 from bridge.engine.wire import SandboxTrust
+from bridge.keyform import make_key
 from bridge.process import announce, run_until_signalled
 from bridge.store import embedded
 from bridge.webhooks import sign
@@ -45,7 +45,7 @@ async def _up(settings: Settings, ports: Ports, as_json: bool, stop: trio.Event)
     after = trio.Event()
     async with trio.open_nursery() as nursery:
         bridge_url, receiver_url = await _databases(nursery, settings, after)
-        key = settings.api_key or _kept(settings.data_dir / "api-key", lambda: f"wab_{secrets.token_urlsafe(32)}")
+        key = settings.api_key or _kept(settings.data_dir / "api-key", make_key)
         secret = _kept(settings.data_dir / "receiver-secret", lambda: sign.show(sign.new_secret()))
         receiver = Companion(
             "receiver",

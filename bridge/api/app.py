@@ -1,26 +1,32 @@
 """Puts the API together: routes, the key at the door, errors as JSON, and the ring around it all."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from functools import partial
 
 import structlog
 from quart import has_request_context, request
 from quart.wrappers import Response
 from quart_trio import QuartTrio
 
+from bridge.api.address import networks
+from bridge.api.audit import Auditor, Recorded
 from bridge.api.auth import Gate
 from bridge.api.call import Call, Route
 from bridge.api.context import ApiContext
-from bridge.api.edge import REQUEST_ID, Edge
+from bridge.api.edge import REQUEST_ID, ROUTE, Edge
 from bridge.api.problems import JSON, Answer, for_error
-from bridge.api.routes import health, instances, messages, pairing
+from bridge.api.routes import audit, health, instances, keys, messages, pairing
 
 log = structlog.get_logger()
 
 
 def create_app(context: ApiContext) -> QuartTrio:
     """Return the API as an ASGI application; nothing runs until a server calls it."""
-    gate = Gate(context.store.keys, on=context.auth_on, cache_s=context.limits.key_cache_s)
+    gate = Gate(context.store.keys, context.limits, on=context.auth_on, trusted=networks(context.trusted_proxies))
     routes = [
+        *keys.routes(context, gate),
+        *audit.routes(context),
         *health.routes(context, gate),
         *instances.routes(context),
         *pairing.routes(context),
@@ -43,25 +49,39 @@ def create_app(context: ApiContext) -> QuartTrio:
 
 
 def _add(app: QuartTrio, routes: Iterable[Route], context: ApiContext, gate: Gate) -> None:
+    auditor = Auditor(context.store.audit, Recorded(context.audit))
     for route in routes:
         app.add_url_rule(
             route.path,
             endpoint=f"{route.method} {route.path}",
-            view_func=_view(route, context, gate),
+            view_func=_view(route, context, gate, auditor),
             methods=[route.method],
         )
 
 
-def _view(route: Route, context: ApiContext, gate: Gate) -> Callable[..., Awaitable[Response]]:
-    async def view(key: str | None = None) -> Response:
+def _view(route: Route, context: ApiContext, gate: Gate, auditor: Auditor) -> Callable[..., Awaitable[Response]]:
+    async def view(**path: str) -> Response:
         scope = request.scope
+        scope[ROUTE] = route.path
         headers = dict(scope["headers"])
-        if route.access is not None:
-            await gate.admit(headers, route.access)
-        call = Call(context, request._get_current_object(), scope[REQUEST_ID], headers, key)
-        return await route.handler(call)
+        call = Call(context, request._get_current_object(), scope[REQUEST_ID], headers, path)
+        if route.access is None:
+            return await route.handler(call)
+        caller = await gate.identify(scope["client"][0], scope["headers"])
+        if caller.key is not None:
+            structlog.contextvars.bind_contextvars(key_id=caller.key.id)
+        call = replace(call, caller=caller)
+        return await auditor.watch(call, route, partial(_admit, route, call, gate))
 
     return view
+
+
+async def _admit(route: Route, call: Call, gate: Gate) -> Response:
+    assert route.access is not None
+    gate.allow(call.caller, route.access, route.reached)
+    if "key" in call.path and call.only is not None:
+        call.instance()  # before the handler does anything
+    return await route.handler(call)
 
 
 async def _on_error(error: Exception) -> Response:

@@ -5,14 +5,18 @@ compared: how long that takes says nothing about the key. Keys are never read fr
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 
 import trio
 
-from bridge.api.context import Keys
-from bridge.api.problems import Forbidden, Unauthorized, UnknownKey
+from bridge.api.address import IPAddress, IPNetwork, client_address, networks, within
+from bridge.api.context import Keys, Limits
+from bridge.api.problems import Forbidden, RateLimited, Unauthorized, UnknownKey
+from bridge.api.rate import Buckets
+from bridge.keyform import is_mistyped
 from bridge.store.rows import KeyRow
 
 HEADERS = (b"x-api-key", b"apikey", b"token")
@@ -28,14 +32,40 @@ class Access(Enum):
     READ = "read"
     SEND = "send"
     MANAGE = "manage"
+    ADMIN = "admin"
+    """Keys and the audit trail: whoever may make keys may do everything."""
 
 
-_ALLOWED: Mapping[str, frozenset[Access]] = {
+class Reach(Enum):
+    """Which instances a call touches, and so what a key that is limited to some of them may do with it."""
+
+    ONE = "one"
+    """The one that path, body or header name, or the key implies: `Call.instance` says which, and refuses others."""
+    SHOWN = "shown"
+    """Those that the key may see: the handler asks `Call.only`."""
+    ALL = "all"
+    """All of them, or none: refused to a limited key."""
+
+
+ROLES: Mapping[str, frozenset[Access]] = {
     "admin": frozenset(Access),
-    "operator": frozenset(Access),
+    "operator": frozenset({Access.READ, Access.SEND, Access.MANAGE}),
     "sender": frozenset({Access.READ, Access.SEND}),
     "viewer": frozenset({Access.READ}),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, from where. Without a key when the bridge asks for none: then everything is allowed."""
+
+    key: KeyRow | None
+    address: IPAddress | None
+
+    @property
+    def only(self) -> frozenset[str] | None:
+        """The instances that this caller may touch; None: all of them."""
+        return None if self.key is None or self.key.instances is None else frozenset(self.key.instances)
 
 
 def presented_key(headers: Mapping[bytes, bytes]) -> bytes | None:
@@ -54,41 +84,77 @@ def from_another_site(headers: Mapping[bytes, bytes]) -> bool:
 class Gate:
     """Lets a call pass or raises."""
 
-    def __init__(self, keys: Keys, *, on: bool, cache_s: float) -> None:
+    def __init__(self, keys: Keys, limits: Limits, *, on: bool = True, trusted: Sequence[IPNetwork] = ()) -> None:
         self._keys = keys
         self._on = on
-        self._cache_s = cache_s
+        self._cache_s = limits.key_cache_s
+        self._rate_per_s = limits.rate_per_s
+        self._trusted = trusted
         self._cache: dict[bytes, tuple[KeyRow | None, float]] = {}
+        self._generation = 0
+        self._buckets = Buckets()
 
-    async def admit(self, headers: Mapping[bytes, bytes], access: Access) -> None:
-        """Raise `Unauthorized`, `UnknownKey` or `Forbidden` unless the key in `headers` may do this."""
+    async def identify(self, peer: str, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
+        """Return who asks; raise `Unauthorized`, `UnknownKey`, `Forbidden` for a wrong address, or `RateLimited`."""
+        headers = tuple(headers)
+        by_name = dict(headers)
+        address = client_address(peer, headers, self._trusted)
         if not self._on:
-            if from_another_site(headers):
+            if from_another_site(by_name):
                 raise Forbidden("A page of another site cannot call a bridge that asks for no key.")
-            return
-        key = presented_key(headers)
+            return Caller(None, address)
+        key = presented_key(by_name)
         if key is None:
             raise Unauthorized
+        if is_mistyped(key.decode("latin-1")):
+            raise UnknownKey("Its checksum is wrong: it was mistyped or cut.")
         row = await self._find(hashlib.sha256(key).digest())
         if row is None or (row.expires_at is not None and row.expires_at <= datetime.now(UTC)):
             raise UnknownKey
-        if access not in _ALLOWED.get(row.role, frozenset()):
-            raise Forbidden(role=row.role)
+        if row.networks is not None and (address is None or not within(address, networks(tuple(row.networks)))):
+            raise Forbidden("It cannot be used from this address.", address=str(address), key_id=row.id)
+        self._count(row)
+        return Caller(row, address)
 
-    async def known(self, headers: Mapping[bytes, bytes]) -> bool:
+    @staticmethod
+    def allow(caller: Caller, access: Access, reach: Reach) -> None:
+        """Raise `Forbidden` unless the role of the caller's key, and what it is limited to, allow the call."""
+        if caller.key is None:
+            return
+        if access not in ROLES.get(caller.key.role, frozenset()):
+            raise Forbidden(f"Its role is {caller.key.role}.", role=caller.key.role, needs=access.value)
+        if reach is Reach.ALL and caller.only is not None:
+            raise Forbidden("It is limited to some instances, and the call is about all of them.", role=caller.key.role)
+
+    async def known(self, peer: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
         """Say whether the caller may see what is inside, for answers that tell strangers less."""
         try:
-            await self.admit(headers, Access.READ)
-        except (Unauthorized, UnknownKey, Forbidden):
+            self.allow(await self.identify(peer, headers), Access.READ, Reach.ALL)
+        except (Unauthorized, UnknownKey, Forbidden, RateLimited):
             return False
         return True
+
+    def forget(self) -> None:
+        """Ask the store again for every key: one of them was revoked."""
+        self._cache.clear()
+        self._generation += 1
+
+    def _count(self, row: KeyRow) -> None:
+        rate_per_s = row.rate_per_s or self._rate_per_s
+        if rate_per_s:
+            wait_s = self._buckets.take(row.id, rate_per_s, trio.current_time())
+            if wait_s:
+                raise RateLimited(retry_after_s=round(wait_s, 3), rate_per_s=rate_per_s)
 
     async def _find(self, key_hash: bytes) -> KeyRow | None:
         now = trio.current_time()
         cached = self._cache.get(key_hash)
         if cached is not None and now < cached[1]:
             return cached[0]
+        generation = self._generation
         row = await self._keys.find(key_hash)
+        if generation != self._generation:
+            return row  # it may have been revoked while we asked
         while len(self._cache) >= CACHE_SIZE:
             del self._cache[next(iter(self._cache))]
         believed_s = min(self._cache_s, UNKNOWN_S) if row is None else self._cache_s

@@ -3,21 +3,23 @@
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from quart.wrappers import Request, Response
 
-from bridge.api.auth import Access
+from bridge.api.auth import Access, Caller, Reach
 from bridge.api.body import read_json
 from bridge.api.context import ApiContext
-from bridge.api.problems import JSON, InstanceMismatch, InstanceMissing, InvalidField, TimedOut
+from bridge.api.problems import JSON, Forbidden, InstanceMismatch, InstanceMissing, InvalidField, TimedOut
 from bridge.api.schemas import encode
 from bridge.api.shields import SCOPE_KEY, Shields
 from bridge.domain.ids import InstanceKey
 from bridge.store.errors import InstanceNotFound
 
 T = TypeVar("T")
+
+NOBODY = Caller(None, None)
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 
@@ -31,19 +33,31 @@ class Call:
     request_id: str
     headers: Mapping[bytes, bytes]
     """Names in lower case; of a repeated header the last."""
-    path_key: str | None = None
+    path: Mapping[str, str] = field(default_factory=dict)
+    """The variable parts of the path; `key` is an instance key."""
+    caller: Caller = NOBODY
+    notes: dict[str, str] = field(default_factory=dict)
+    """What the audit trail says of the call: `instance`, when it has one, and `target`."""
+
+    @property
+    def only(self) -> frozenset[str] | None:
+        """The instances that the caller may see; None: all of them."""
+        return self.caller.only
 
     async def json(self, kind: type[T]) -> T:
         """Return the body as a `kind`."""
         return await read_json(self.request, self.headers, kind, self.context.limits.body_bytes)
 
     def instance(self, body_key: str | None = None) -> InstanceKey:
-        """Return the one instance that path, body and header agree on.
+        """Return the one instance that path, body and header agree on; a key that belongs to one implies it.
 
-        Raises `InstanceMissing`, `InstanceMismatch`, or `InstanceNotFound` for what cannot be a key.
+        Raises `InstanceMissing`, `InstanceMismatch`, `Forbidden` for an instance that is not the caller's, or
+        `InstanceNotFound` for what cannot be a key.
         """
         header = self.headers.get(b"x-instance-key", b"").decode("latin-1")
-        named = {key for key in (self.path_key, body_key, header) if key}
+        named = {key for key in (self.path.get("key"), body_key, header) if key}
+        if self.only is not None and len(self.only) == 1:
+            named |= self.only
         if not named:
             raise InstanceMissing
         if len(named) > 1:
@@ -51,6 +65,9 @@ class Call:
         key = named.pop()
         if not _KEY.fullmatch(key):
             raise InstanceNotFound
+        if self.only is not None and key not in self.only:
+            raise Forbidden("It belongs to other instances.")
+        self.notes["instance"] = key
         return InstanceKey(key)
 
     def query(self, name: str) -> str | None:
@@ -88,12 +105,23 @@ Handler = Callable[[Call], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A call of the API; `access` is None where no key is asked for. `<key>` in `path` is an instance key."""
+    """A call of the API; `access` is None where no key is asked for. `<key>` in `path` is an instance key.
+
+    `reach` says what a key that is limited to some instances may do with it: a call whose path has no instance refuses
+    such a key, unless it says `Reach.ONE` (its body names the instance) or `Reach.SHOWN` (it shows what `Call.only`
+    allows).
+    """
 
     method: str
     path: str
     handler: Handler
     access: Access | None
+    reach: Reach | None = None
+
+    @property
+    def reached(self) -> Reach:
+        """The reach that holds."""
+        return self.reach or (Reach.ONE if "<key>" in self.path else Reach.ALL)
 
 
 def answer(body: object, status: int = 200, **headers: str) -> Response:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from bridge.domain.ids import CommandId, EndpointId, InstanceKey, MessageId, NodeId
+from bridge.domain.ids import CommandId, EndpointId, InstanceKey, KeyId, MessageId, NodeId
 from bridge.domain.questions import Question
 from bridge.domain.sends import SendOptions
-from bridge.store.rows import InstanceRow, KeyRow, Page
+from bridge.store.rows import AuditRow, InstanceRow, KeyRow, NewKey, Page
 
 T = TypeVar("T")
 
@@ -89,6 +89,19 @@ class Keys(Protocol):
     """The API keys."""
 
     async def find(self, key_hash: bytes, /) -> KeyRow | None: ...
+    async def get(self, id: KeyId, /) -> KeyRow | None: ...
+    async def add(self, key: NewKey, /) -> KeyRow | None: ...
+    async def page(self, *, limit: int, cursor: str | None) -> Page[KeyRow]: ...
+    async def revoke(self, id: KeyId, /) -> bool: ...
+
+
+class Audit(Protocol):
+    """The audit trail."""
+
+    async def insert(self, row: AuditRow, /) -> None: ...
+    async def page(
+        self, *, instance_key: str | None, key_id: str | None, limit: int, cursor: str | None
+    ) -> Page[AuditRow]: ...
 
 
 class Instances(Protocol):
@@ -96,7 +109,13 @@ class Instances(Protocol):
 
     async def get(self, key: InstanceKey, /) -> InstanceRow | None: ...
     async def list(
-        self, *, state: str | None, external_id: str | None, limit: int, cursor: str | None
+        self,
+        *,
+        state: str | None,
+        external_id: str | None,
+        limit: int,
+        cursor: str | None,
+        only: frozenset[str] | None = None,
     ) -> Page[InstanceRow]: ...
 
 
@@ -113,6 +132,8 @@ class ApiStore(Protocol):
 
     @property
     def keys(self) -> Keys: ...
+    @property
+    def audit(self) -> Audit: ...
     @property
     def instances(self) -> Instances: ...
     @property
@@ -162,6 +183,8 @@ class Limits:
     """How long a handler may go on with what it promised after its caller went away."""
     key_cache_s: float = 10
     """How long a key is believed without asking the store: so long does a revoked key live on."""
+    rate_per_s: float = 0
+    """Calls that one key may make per second, unless it has a rate of its own; 0: no limit."""
     metadata_bytes: int = 16_384
     text_chars: int = 65_536
     """WhatsApp's own limit of a text."""
@@ -177,3 +200,7 @@ class ApiContext:
     node: NodeId
     auth_on: bool = True
     limits: Limits = field(default_factory=Limits)
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks whose X-Forwarded-For is believed."""
+    audit: str = "changes"
+    """What is recorded: changes, all or off."""

@@ -25,6 +25,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 log = structlog.get_logger()
 REQUEST_ID = "bridge.request_id"
 """Where the id of a request is found in its ASGI scope."""
+ROUTE = "bridge.route"
+"""Where the pattern of the path is found, once a route was."""
 TOO_LARGE = "bridge.too_large"
 """Set in the scope as soon as more of a body has come than is allowed."""
 LINGER_S = 2.0

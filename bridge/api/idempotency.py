@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from bridge.api.problems import InvalidField
-from bridge.domain.ids import EndpointId, InstanceKey
+from bridge.domain.ids import EndpointId, InstanceKey, KeyId
 
 _VALID = re.compile(rb"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
 
@@ -30,6 +30,11 @@ def request_hash(kind: str, meaning: object) -> bytes:
 def derived_instance_key(key: str) -> InstanceKey:
     """Return the instance key that every create with this idempotency key has: the row itself is the memory."""
     return InstanceKey(hashlib.sha256(b"instance/create\0" + key.encode()).hexdigest()[:32])
+
+
+def derived_key_id(key: str, purpose: str = "keys") -> KeyId:
+    """Return the id of the API key that comes with such a request: it is made once, and shown once."""
+    return KeyId("key_" + hashlib.sha256(f"{purpose}\0{key}".encode()).hexdigest()[:26].upper())
 
 
 def derived_endpoint_id(key: str) -> EndpointId:

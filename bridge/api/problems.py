@@ -80,10 +80,32 @@ class UnknownKey(ApiError):
 
 
 class Forbidden(ApiError):
-    """This API key's role does not allow the call."""
+    """This API key does not allow the call."""
 
     code = "forbidden"
     status = 403
+
+
+class RateLimited(ApiError):
+    """This API key makes too many calls; wait as long as Retry-After says."""
+
+    code = "rate_limited"
+    status = 429
+    retryable = True
+
+
+class UnknownKeyId(ApiError):
+    """No API key has this id."""
+
+    code = "unknown_key"
+    status = 404
+
+
+class LastAdminKey(ApiError):
+    """This is the last key that may make keys; make another one first."""
+
+    code = "last_admin_key"
+    status = 409
 
 
 class NothingYet(ApiError):

@@ -77,6 +77,8 @@ class Created(Struct, frozen=True):
     message: str
     state: str
     webhook: Webhook | UnsetType = UNSET
+    api_key: str | UnsetType = UNSET
+    """A key for this instance alone, shown here and nowhere else; absent when the call is repeated."""
 
 
 class Done(Struct, frozen=True):

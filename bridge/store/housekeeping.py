@@ -15,12 +15,15 @@ class Housekeeping:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def clean(self) -> dict[str, int]:
-        """Delete a batch of each kind and return how many went; raise `StoreUnavailable`."""
+    async def clean(self, *, audit_s: float) -> dict[str, int]:
+        """Delete a batch of each kind and return how many went; raise `StoreUnavailable`.
+
+        `audit_s` is how many seconds the audit trail is kept.
+        """
         removed: dict[str, int] = {}
-        parameters = {"commands_s": COMMANDS_S}
+        parameters = {"commands_s": COMMANDS_S, "audit_s": audit_s}
         async with self._pool.connection() as conn:
-            for kind in ("commands", "endpoints"):
+            for kind in ("commands", "endpoints", "keys", "audit"):
                 cursor = await conn.execute(SQL[kind], parameters)
                 removed[kind] = cursor.rowcount
         return removed

@@ -47,8 +47,9 @@ class Instances:
         external_id: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
+        only: frozenset[str] | None = None,
     ) -> Page[InstanceRow]:
-        """Return up to `limit` (1 to 1,000) instances, oldest first; raise `InvalidCursor`."""
+        """Return up to `limit` (1 to 1,000) instances, of `only` these keys, oldest first; raise `InvalidCursor`."""
         limit = max(1, min(limit, PAGE_LIMIT))
         after_at, after_key = _read_cursor(cursor) if cursor is not None else (None, None)
         params = {
@@ -57,6 +58,7 @@ class Instances:
             "after_at": after_at,
             "after_key": after_key,
             "limit": limit,
+            "only": None if only is None else list(only),
         }
         async with self._pool.connection() as conn:
             rows = await fetch_all(conn, _SQL["page"], params, InstanceRow)

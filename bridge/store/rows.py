@@ -1,6 +1,6 @@
 """The rows of the repositories, as values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -80,6 +80,54 @@ class KeyRow:
     role: str
     created_at: datetime
     expires_at: datetime | None
+    instances: Sequence[str] | None = None
+    """The instances that it may touch; None: all."""
+    networks: Sequence[str] | None = None
+    """The addresses and networks that it may be used from; None: any."""
+    rate_per_s: float | None = None
+    """None: what the settings say."""
+    hint: str = ""
+    """Its first characters, when it is one that we made."""
+    created_by: str | None = None
+    """The id of the key that made it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """An API key that is to be stored, by its SHA-256."""
+
+    id: KeyId
+    name: str
+    role: str
+    hash: bytes
+    expires_at: datetime | None = None
+    instances: Sequence[str] | None = None
+    networks: Sequence[str] | None = None
+    rate_per_s: float | None = None
+    hint: str = ""
+    created_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One call that somebody made: what, who, from where, and how it ended. `at` is None until it is stored."""
+
+    id: str
+    key_id: str | None
+    key_name: str | None
+    role: str | None
+    address: str | None
+    action: str
+    """The method and the path with its variables in braces."""
+    instance_key: str | None
+    target: str | None
+    """What else the call was about: the id of a key, an endpoint, a delivery."""
+    status: int | None
+    """None when the caller went away before the answer."""
+    code: str | None
+    """Of the error, if it ended in one."""
+    request_id: str
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import structlog
 import tenacity
 import trio
 
+from bridge.store.audit import Audit
 from bridge.store.commands import Commands
 from bridge.store.deliveries import Deliveries
 from bridge.store.endpoints import Endpoints
@@ -41,6 +42,7 @@ class Store:
         self.instances = Instances(self.pool)
         self.commands = Commands(self.pool)
         self.keys = Keys(self.pool)
+        self.audit = Audit(self.pool)
         self.settings = Settings(self.pool)
         self.messages = Messages(self.pool)
         self.events = Ingest(self.pool)

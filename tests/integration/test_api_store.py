@@ -12,6 +12,7 @@ from bridge.api.app import create_app
 from bridge.api.context import ApiContext, Directory
 from bridge.domain.ids import NodeId
 from bridge.ids import new_instance_key, new_key_id
+from bridge.store.rows import NewKey
 from bridge.store.store import Store
 from tests.support.api import API_KEY, DEADLINE_S, Probes, serving
 
@@ -42,7 +43,7 @@ async def client_of(store: Store) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 async def add_key(store: Store, key: str, *, role: str = "admin", expires_at: datetime | None = None) -> None:
-    await store.keys.insert(new_key_id(), "test", role, hashlib.sha256(key.encode()).digest(), expires_at)
+    await store.keys.add(NewKey(new_key_id(), "test", role, hashlib.sha256(key.encode()).digest(), expires_at))
 
 
 async def test_keys_of_the_store_open_what_their_role_allows(store: Store) -> None:

@@ -1,13 +1,10 @@
 """Commands: once for an idempotency key, with one outcome; and the small repositories of keys and settings."""
 
-import hashlib
-from datetime import UTC, datetime, timedelta
-
 import pytest
 import trio
 
 from bridge.domain.ids import Epoch, InstanceKey, NodeId
-from bridge.ids import new_command_id, new_instance_key, new_key_id
+from bridge.ids import new_command_id, new_instance_key
 from bridge.store.errors import CommandClosed, IdempotencyMismatch, InstanceNotFound
 
 HASH, OTHER_HASH = b"a" * 32, b"b" * 32
@@ -121,22 +118,6 @@ async def test_after_a_crash_what_had_begun_is_unknown_and_what_had_not_is_queue
     again = await store.commands.recover(key)
     assert again.unknown == ()
     assert len(again.queued) == 2
-
-
-async def test_a_key_is_found_by_its_hash_until_it_expires_or_is_revoked(store):
-    digest = hashlib.sha256(b"secret").digest()
-    assert await store.keys.count() == 0
-    row = await store.keys.insert(new_key_id(), "first", role="admin", hash=digest)
-    expired = hashlib.sha256(b"old").digest()
-    await store.keys.insert(
-        new_key_id(), "old", role="viewer", hash=expired, expires_at=datetime.now(UTC) - timedelta(1)
-    )
-    assert await store.keys.find(digest) == row
-    assert await store.keys.find(expired) is None
-    assert await store.keys.count() == 2
-    assert [key.name for key in await store.keys.list()] == ["first", "old"]
-    assert await store.keys.delete(row.id)
-    assert await store.keys.find(digest) is None
 
 
 async def test_of_settings_put_at_once_all_get_the_same_one(store):

@@ -35,7 +35,7 @@ COMMAND = {
     "result": None,
 }
 STATE = {"state": "online", "reason": None, "needs": "none", "next_retry_at": None}
-PAGE = {"state": None, "external_id": None, "after_at": None, "after_key": None, "limit": 10}
+PAGE = {"state": None, "external_id": None, "only": None, "after_at": None, "after_key": None, "limit": 10}
 QUERIES = [
     ("instances", "get", WRITER, "instance_pkey"),
     ("instances", "set_state", WRITER | STATE, "instance_pkey"),

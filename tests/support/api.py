@@ -1,6 +1,5 @@
 """A running API for tests: the real application and server on a socket, over an instance directory in memory."""
 
-import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -15,17 +14,18 @@ from bridge.api.app import create_app
 from bridge.api.context import ApiContext, Limits
 from bridge.api.hypercorn_fixes import App, Timing
 from bridge.api.server import Bound, HttpServer
-from bridge.domain.ids import CommandId, EndpointId, Epoch, InstanceKey, KeyId, MessageId, NodeId
+from bridge.domain.ids import CommandId, EndpointId, Epoch, InstanceKey, MessageId, NodeId
 from bridge.domain.questions import Question
 from bridge.domain.sends import SendOptions
 from bridge.errors import BridgeError
 from bridge.ids import new_instance_key
 from bridge.instances.errors import AlreadyConnected
 from bridge.store.errors import InstanceNotFound
-from bridge.store.rows import InstanceRow, KeyRow, Page
+from bridge.store.rows import InstanceRow, Page
 from supervisor import Snapshot
 from supervisor.snapshot import Kind
 from supervisor.snapshot import State as NodeState
+from tests.support.keys import MemoryAudit, MemoryKeys
 
 T = TypeVar("T")
 
@@ -74,17 +74,13 @@ class Asked:
 
 @dataclass
 class MemoryStore:
-    """Keys, instances and endpoints; `broken` makes every call fail with it. Is its own three repositories."""
+    """Instances, endpoints and keys; `broken` makes calls on the first two, whose repositories it is itself, fail."""
 
     rows: dict[InstanceKey, InstanceRow] = field(default_factory=dict)
-    key_rows: dict[bytes, KeyRow] = field(default_factory=dict)
+    keys: MemoryKeys = field(default_factory=MemoryKeys)
+    audit: MemoryAudit = field(default_factory=MemoryAudit)
     webhooks: dict[EndpointId, tuple[InstanceKey | None, str, tuple[str, ...], bytes]] = field(default_factory=dict)
     broken: BridgeError | None = None
-    key_lookups: int = 0
-
-    @property
-    def keys(self) -> "MemoryStore":
-        return self
 
     @property
     def instances(self) -> "MemoryStore":
@@ -94,26 +90,26 @@ class MemoryStore:
     def endpoints(self) -> "MemoryStore":
         return self
 
-    def add_key(self, key: str, role: str = "admin", expires_at: datetime | None = None) -> None:
-        row = KeyRow(KeyId(f"key_{len(self.key_rows)}"), "test", role, now(), expires_at)
-        self.key_rows[hashlib.sha256(key.encode()).digest()] = row
-
-    async def find(self, key_hash: bytes) -> KeyRow | None:
-        await self._touch()
-        self.key_lookups += 1
-        return self.key_rows.get(key_hash)
+    def add_key(self, key: str, role: str = "admin", expires_at: datetime | None = None, **limits: object) -> None:
+        self.keys.put(key, role, expires_at, **limits)
 
     async def get(self, key: InstanceKey) -> InstanceRow | None:
         await self._touch()
         return self.rows.get(key)
 
     async def list(
-        self, *, state: str | None, external_id: str | None, limit: int, cursor: str | None
+        self,
+        *,
+        state: str | None,
+        external_id: str | None,
+        limit: int,
+        cursor: str | None,
+        only: frozenset[str] | None = None,
     ) -> Page[InstanceRow]:
         await self._touch()
         rows = sorted(self.rows.values(), key=lambda row: row.key)
         rows = [row for row in rows if state in {None, row.state} and external_id in {None, row.external_id}]
-        rows = [row for row in rows if cursor is None or row.key > cursor]
+        rows = [row for row in rows if (cursor is None or row.key > cursor) and (only is None or row.key in only)]
         return Page(tuple(rows[:limit]), rows[limit - 1].key if len(rows) > limit else None)
 
     async def upsert(
@@ -333,14 +329,21 @@ async def serving(app: App, **options: object) -> AsyncIterator[tuple[HttpServer
 
 @asynccontextmanager
 async def running_api(
-    *, auth_on: bool = True, limits: Limits | None = None, timing: Timing | None = None, drain_s: float = 1
+    *,
+    auth_on: bool = True,
+    limits: Limits | None = None,
+    timing: Timing | None = None,
+    drain_s: float = 1,
+    **settings: Any,
 ) -> AsyncIterator[Api]:
     """Run the API on a free port; the client sends the key of an administrator."""
     store = MemoryStore()
     store.add_key(API_KEY)
     directory = MemoryDirectory(store)
     probes = Probes()
-    context = ApiContext(store, directory, probes, NodeId("node_test"), auth_on=auth_on, limits=limits or Limits())
+    context = ApiContext(
+        store, directory, probes, NodeId("node_test"), auth_on=auth_on, limits=limits or Limits(), **settings
+    )
     async with (
         serving(create_app(context), timing=timing, drain_s=drain_s) as (server, bound, stop),
         httpx2.AsyncClient(

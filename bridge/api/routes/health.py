@@ -41,7 +41,8 @@ class HealthCalls:
         ready, checks = self._context.probes.ready()
         body: dict[str, object] = {"status": "ready" if ready else "not_ready", "checks": dict(checks)}
         if "verbose" in call.request.args:
-            insider = await self._gate.known(call.headers)
+            scope = call.request.scope
+            insider = await self._gate.known(scope["client"][0], scope["headers"])
             body["tree"] = show_tree(self._context.probes.tree(), in_full=insider)
         return answer(body, 200 if ready else 503)
 

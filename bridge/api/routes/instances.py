@@ -10,14 +10,15 @@ import msgspec
 from quart.wrappers import Response
 
 from bridge.api import schemas
-from bridge.api.auth import Access
+from bridge.api.auth import Access, Reach
 from bridge.api.body import MAX_DEPTH, depth
 from bridge.api.call import Call, Route, answer
 from bridge.api.context import ApiContext
-from bridge.api.idempotency import derived_endpoint_id, derived_instance_key, idempotency_key
+from bridge.api.idempotency import derived_endpoint_id, derived_instance_key, derived_key_id, idempotency_key
 from bridge.api.problems import InvalidField, NotSupported
+from bridge.api.routes.keys import key_of_instance
 from bridge.domain.ids import EndpointId, InstanceKey
-from bridge.ids import new_endpoint_id
+from bridge.ids import new_endpoint_id, new_key_id
 from bridge.store.errors import IdempotencyMismatch, InstanceNotFound
 from bridge.store.rows import InstanceRow
 
@@ -37,8 +38,8 @@ def routes(context: ApiContext) -> tuple[Route, ...]:
     calls = InstanceCalls(context)
     return (
         Route("POST", "/instance/create", calls.create, Access.MANAGE),
-        Route("POST", "/instance/connect", calls.connect, Access.MANAGE),
-        Route("GET", "/instances", calls.list, Access.READ),
+        Route("POST", "/instance/connect", calls.connect, Access.MANAGE, Reach.ONE),
+        Route("GET", "/instances", calls.list, Access.READ, Reach.SHOWN),
         Route("GET", "/instance/<key>", calls.get, Access.READ),
         Route("GET", "/instance/<key>/status", calls.status, Access.READ),
         Route("POST", "/instance/<key>/disconnect", calls.disconnect, Access.MANAGE),
@@ -60,12 +61,15 @@ class InstanceCalls:
         repeated = idempotency_key(call.headers)
         with call.promised():
             row = await self._create(body, repeated)
+            call.notes["instance"] = row.key
+            key_id = derived_key_id(repeated, "instance/create") if repeated else new_key_id()
+            api_key = await key_of_instance(self.context, row, key_id, call.caller.key.id if call.caller.key else None)
             webhook: schemas.Webhook | msgspec.UnsetType = msgspec.UNSET
             if body.webhook:
                 id_ = derived_endpoint_id(repeated) if repeated else new_endpoint_id()
                 webhook = await self._add_webhook(row.key, id_, body.webhook, secret)
         text = "The instance is created; POST /instance/connect connects it."
-        return answer(schemas.Created("instance_created", row.key, text, row.state, webhook))
+        return answer(schemas.Created("instance_created", row.key, text, row.state, webhook, api_key))
 
     async def _create(self, body: schemas.CreateInstance, repeated: str | None) -> InstanceRow:
         metadata = body.metadata or {}
@@ -109,6 +113,7 @@ class InstanceCalls:
             external_id=call.query("external_id"),
             limit=int(call.query_number("limit", PAGE, 1, PAGE)),
             cursor=call.query("cursor"),
+            only=call.only,
         )
         shown = [schemas.instance(row) for row in page.items]
         return answer(schemas.InstanceList(shown, len(shown), page.next_cursor))

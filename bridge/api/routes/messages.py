@@ -10,7 +10,7 @@ from msgspec import UNSET
 from quart.wrappers import Response
 
 from bridge.api import schemas_messages as schemas
-from bridge.api.auth import Access
+from bridge.api.auth import Access, Reach
 from bridge.api.body import MAX_DEPTH, depth
 from bridge.api.call import Call, Route, answer
 from bridge.api.context import ApiContext, MessageRef
@@ -26,7 +26,7 @@ _TAKEN = frozenset({"sent", "delivered", "read", "played"})
 
 def routes(context: ApiContext) -> tuple[Route, ...]:
     calls = MessageCalls(context)
-    return tuple(Route("POST", send.path, partial(calls.send, send), Access.SEND) for send in SENDS)
+    return tuple(Route("POST", send.path, partial(calls.send, send), Access.SEND, Reach.ONE) for send in SENDS)
 
 
 @dataclass(frozen=True, slots=True)

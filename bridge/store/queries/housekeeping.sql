@@ -9,3 +9,13 @@ delete from bridge.endpoint as e
  where e.instance_key is not null
    and not exists (select from bridge.instance i where i.key = e.instance_key)
    and not exists (select from bridge.lane l where l.endpoint_id = e.id);
+
+-- name: keys
+-- A key that belonged to instances that are all deleted; one that expired stays to be seen.
+delete from bridge.api_key as k
+ where k.instances is not null and not exists (select from bridge.instance i where i.key = any(k.instances));
+
+-- name: audit
+-- The trail is kept for as long as the settings say.
+delete from bridge.audit
+ where id in (select id from bridge.audit where at < now() - %(audit_s)s * interval '1 second' order by at limit 5000);

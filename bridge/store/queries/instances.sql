@@ -20,6 +20,7 @@ select key, name, external_id, metadata, desired, state, reason, since, next_ret
 from bridge.instance
 where (%(state)s::text is null or state = %(state)s)
   and (%(external_id)s::text is null or external_id = %(external_id)s)
+  and (%(only)s::text[] is null or key = any(%(only)s))
   and (%(after_at)s::timestamptz is null or (created_at, key) > (%(after_at)s, %(after_key)s))
 order by created_at, key
 limit %(limit)s + 1

@@ -30,12 +30,14 @@ from bridge.instances.errors import AlreadyConnected, Busy, CommandInProgress, I
 from bridge.instances.messages import Delete, Emit, Message, Send, Told
 from bridge.instances.qr import QrCode
 from bridge.instances.recovery import outgoing
+from bridge.instances.removal import erase, forget_journal
 from bridge.store.errors import InstanceNotFound, StoreError
 from bridge.store.rows import CommandRow, InstanceRow
 from supervisor import (
     ActorDown,
     Backoff,
     Change,
+    ChildExists,
     ChildSpec,
     DeadlineExceeded,
     Intensity,
@@ -139,7 +141,7 @@ class Directory:
             await actor.leave()
 
     async def _start_in_the_end(self, key: InstanceKey) -> None:
-        while True:
+        while key in self._actors:  # until somebody deletes it
             try:
                 await self._start(key)
             except StartFailed as error:
@@ -147,6 +149,10 @@ class Directory:
                 log.error("instance.start_failed", instance=key, error=type(cause).__name__)
                 await self._mark_failed(key, f"start_failed: {cause}", START_AGAIN_S)
                 await trio.sleep(START_AGAIN_S)
+            except ChildExists:  # a call has begun to start it
+                await trio.sleep(START_AGAIN_S)
+                if self._supervisor.child(CHILD + key) is not None:
+                    return
             except NotRunning:
                 return
             else:
@@ -160,6 +166,8 @@ class Directory:
 
     async def _mark_failed(self, key: InstanceKey, reason: str, retry_after_s: float) -> None:
         """Store that the instance does not run; its actor, which would store it otherwise, is not there."""
+        if key not in self._actors:
+            return
         try:
             epoch = await self._store.instances.claim(key, self._parts.node)
             await self._store.instances.set_state(
@@ -271,20 +279,35 @@ class Directory:
         """End the actor and start it again from the store, also when it is parked."""
         self._find(key)
         try:
-            await self._supervisor.restart_child(CHILD + key)
-        except NoSuchChild:  # it has never started
-            await self._start(key)
+            try:
+                await self._supervisor.restart_child(CHILD + key)
+            except NoSuchChild:  # it has never started
+                await self._start(key)
         except StartFailed as error:
             raise InstanceDown(str(error.__cause__ or error)) from error
         return await self._row(key)
 
     async def delete(self, key: InstanceKey) -> None:
         """Log out, forget the session, and remove the instance; its events are still delivered."""
-        await self._ask_or_restart(key, Delete(), deadline_s=2 * ASK_S)
-        await self._supervisor.delete_child(CHILD + key)
-        del self._actors[key]
-        await self._parts.engines.forget(key)
+        try:
+            await self._ask(self._find(key), Delete(), 2 * ASK_S)
+        except InstanceDown:
+            await self._delete_without_actor(key)
+        with suppress(NoSuchChild):
+            await self._supervisor.delete_child(CHILD + key)
+        self._actors.pop(key, None)
+        await forget_journal(self._parts.engines, key)
         await self._store.instances.delete(key)
+
+    async def _delete_without_actor(self, key: InstanceKey) -> None:
+        """Start the actor to have it log out; where it cannot start, do without."""
+        try:
+            await self.restart(key)
+        except InstanceDown:
+            del self._actors[key]  # nobody tries to start it any more
+            await erase(self._store, key, self._parts.node)
+        else:
+            await self._ask(self._find(key), Delete(), 2 * ASK_S)
 
     async def query(self, key: InstanceKey, question: Question[T], timeout_s: float = ASK_S) -> T:
         """Ask WhatsApp as this instance; raise `NotConnected`, or `EngineError` when there is no answer in time."""

@@ -72,6 +72,18 @@ async def test_an_instance_that_cannot_start_is_failed_and_the_others_run(
         assert (await directory.disconnect(broken)).state == "created"
 
 
+async def test_an_instance_that_cannot_start_can_be_deleted(store: Store, database_url: str, tmp_path: Path) -> None:
+    broken = new_instance_key()
+    await store.instances.create(broken, None, None, {})
+    (tmp_path / broken / "lock").mkdir(parents=True)  # a journal that can't be locked
+    async with running(store, database_url, tmp_path) as directory:
+        await directory.delete(broken)
+        with pytest.raises(InstanceNotFound):
+            await directory.disconnect(broken)
+        assert await store.instances.get(broken) is None
+        assert [event.type for event in await store.events.after(broken, 0)] == ["instance.deleted"]
+
+
 async def test_an_actor_that_crashes_too_often_is_parked_as_failed_and_comes_back_by_call(
     store: Store, database_url: str, tmp_path: Path
 ) -> None:

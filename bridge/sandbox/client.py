@@ -6,6 +6,7 @@ async with SandboxClient(url) as sandbox:
     message_id = await sandbox.send(contact.phone, instance_phone, "hello")
 """
 
+from collections.abc import Sequence
 from typing import Any, Self, TypeVar
 
 import httpx2
@@ -15,6 +16,8 @@ import trio
 from bridge.errors import BridgeError
 from bridge.sandbox.shapes import (
     Copy,
+    Ended,
+    FaultList,
     Health,
     Hit,
     Known,
@@ -24,6 +27,7 @@ from bridge.sandbox.shapes import (
     Pairing,
     PhoneInfo,
     PhoneList,
+    ScheduleInfo,
     Sent,
     Text,
     Texts,
@@ -128,10 +132,26 @@ class SandboxClient:
         query = {"after": after, "wait": wait_s, "limit": limit}
         return (await self._call("GET", f"/phones/{phone}/messages", Texts, query=query)).messages
 
-    async def fault(self, kind: str, phone: str | None = None, seconds: float | None = None) -> int:
-        """Break something: `cut` (a phone's connections or all), `server_down`. Return how many connections it hit."""
-        body = {"kind": kind, "phone": phone, "seconds": seconds}
+    async def fault(self, kind: str, phone: str | None = None, seconds: float | None = None, **more: object) -> int:
+        """Break something (docs/sandbox.md lists the kinds and what they take); return how many connections it hits."""
+        values = {"phone": phone, "seconds": seconds, **more}
+        body = {"kind": kind} | {name: value for name, value in values.items() if value is not None}
         return (await self._call("POST", "/faults", Hit, body)).connections
+
+    async def faults(self) -> FaultList:
+        """Return the faults that are active or over, with how often each struck, and the schedules."""
+        return await self._call("GET", "/faults", FaultList)
+
+    async def end_faults(self) -> int:
+        """End all faults and schedules; return how many faults there were."""
+        return (await self._call("DELETE", "/faults", Ended)).ended
+
+    async def schedule_faults(
+        self, seed: int, *, seconds: float, count: int, kinds: Sequence[str] = (), phones: Sequence[str] = ()
+    ) -> ScheduleInfo:
+        """Begin with `count` faults drawn from the seed within `seconds`; return them with their times."""
+        body = {"seed": seed, "seconds": seconds, "count": count, "kinds": list(kinds), "phones": list(phones)}
+        return await self._call("POST", "/faults/schedule", ScheduleInfo, body)
 
     async def oracle(self, phone: str | None = None, after: int = 0) -> list[Known]:
         """Return all messages behind a place in their order, of one phone as sender or recipient or of all."""

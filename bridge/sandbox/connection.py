@@ -7,6 +7,7 @@ sends. So nobody is told what a crash could undo, and a burst costs one commit.
 A handler that fails is a bug of the sandbox: it is logged, the client's query is refused, and everything goes on.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ from bridge.sandbox import presence
 from bridge.sandbox.accounts import Device
 from bridge.sandbox.causes import first_cause
 from bridge.sandbox.cork import Cork
+from bridge.sandbox.interference import Interference
 from bridge.sandbox.keys import KeyPair
 from bridge.sandbox.nodes import SERVER, Jid, Node, decode, encode
 from bridge.sandbox.noise import PROLOGUE, Cipher, HandshakeFailed, NoiseResponder
@@ -32,6 +34,8 @@ log = structlog.get_logger()
 _HANDSHAKE_WITHIN_S: Final = 20.0
 _CLOSE_AFTER_S: Final = 0.2
 """A client that is cut right behind a stream error takes it for a lost connection, and comes back."""
+_DRAIN_WITHIN_S: Final = 5.0
+"""How long the last words may wait in the outbox, as they do behind a slow or half-open connection."""
 _PAGE: Final = 200
 _MAX_OUTBOX_BYTES: Final = 32 << 20
 """A client that does not read is cut off here. What it misses waits in its pending list."""
@@ -56,11 +60,13 @@ class Connection:
         self._frames = _Frames(websocket)
         self._outbox: list[bytes] = []
         self._outbox_bytes = 0
+        self._unsent = False
         self._posted = trio.Event()
         self._drained = trio.Event()
         self._scope = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._ending = False
+        self._faults = Interference(world.faults, world.oracle, self._later)
         self.noise_key = b""
         self.device: Device | None = None
 
@@ -70,9 +76,13 @@ class Connection:
 
     def post(self, stanza: bytes) -> None:
         """Send an encoded stanza behind everything that was sent before."""
+        self._faults.outgoing(self.device, stanza, self._post)
+
+    def _post(self, stanza: bytes) -> None:
         if self._ending:
             return
         self._outbox.append(stanza)
+        self._unsent = True
         self._outbox_bytes += len(stanza)
         self._posted.set()
         if self._outbox_bytes > _MAX_OUTBOX_BYTES:
@@ -112,12 +122,10 @@ class Connection:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._write, send)
-            if payload.HasField("devicePairingData"):
-                self._world.pairing.offer(self, payload.devicePairingData)
-            else:
-                self._log_in(payload)
+            self._welcome(payload)
             while True:
                 node = decode(receive.decrypt(await self._frames.next()))
+                await self._world.faults.passage(self.device.account if self.device else None)
                 try:
                     self._handle(node)
                 except Exception:
@@ -140,12 +148,26 @@ class Connection:
         receive, send = noise.finish()
         return wa6.ClientPayload.FromString(payload), receive, send
 
+    def _welcome(self, payload: "wa6.ClientPayload") -> None:
+        """Begin to pair a new client, or log a known one in."""
+        if not payload.HasField("devicePairingData"):
+            self._log_in(payload)
+            return
+        refused = self._faults.refusal_of_login(None)
+        if refused is not None:
+            self._refuse(refused)
+        else:
+            self._world.pairing.offer(self, payload.devicePairingData)
+
     def _log_in(self, payload: "wa6.ClientPayload") -> None:
         """Accept a device that proved its Noise key, and put the one aside that was connected as it."""
         device = self._world.accounts.device(Jid(str(payload.username), "s.whatsapp.net", payload.device))
         if device is None or device.noise != self.noise_key:
-            self.send(Node("failure", {"reason": "401", "location": "atn"}))
-            self.close_soon()
+            self._refuse(Node("failure", {"reason": "401", "location": "atn"}))
+            return
+        refused = self._faults.refusal_of_login(device.account)
+        if refused is not None:
+            self._refuse(refused)
             return
         self.device = device
         for other in self._world.connections.take_over(device, self):
@@ -164,6 +186,10 @@ class Connection:
             "creation": "1700000000",
         }
         self.send(Node("success", attrs))
+
+    def _refuse(self, failure: Node) -> None:
+        self.send(failure)
+        self.close_soon()
 
     def _handle(self, node: Node) -> None:
         world, device = self._world, self.device
@@ -190,8 +216,19 @@ class Connection:
                 presence.typing(world, device, node)
 
     def _message(self, device: Device, node: Node) -> None:
-        self._acknowledge(node, {"t": now_text()})
+        refused = self._faults.refusal_of_message(device, node)
+        if refused is not None:
+            self._acknowledge(node, {"t": now_text(), "error": str(refused)})
+            return
+        self._acknowledge_in(self._faults.delay_of_ack(device), node)
         self._world.relay.message(device, node)
+
+    def _acknowledge_in(self, delay_s: float | None, node: Node) -> None:
+        """Acknowledge a message: at once, unless a fault says when or never."""
+        if delay_s:
+            self._later(delay_s, lambda: self._acknowledge(node, {"t": now_text()}))
+        elif delay_s is not None:
+            self._acknowledge(node, {"t": now_text()})
 
     def _acknowledge(self, node: Node, more: Attrs) -> None:
         """Tell the client that its stanza is with us."""
@@ -199,6 +236,12 @@ class Connection:
 
     def _query(self, device: Device, node: Node) -> None:
         namespace = node.text("xmlns")
+        if self._faults.swallows(device, node):
+            return
+        refused = self._faults.refusal_of_query(device, node)
+        if refused is not None:
+            self.send(refusal(node, refused, "rate-overlimit"))
+            return
         if namespace == "md":
             self._unlink(node)
             return
@@ -240,6 +283,7 @@ class Connection:
     async def _write(self, cipher: Cipher) -> None:
         while True:
             await self._posted.wait()
+            await self._world.faults.passage(self.device.account if self.device else None)
             batch, self._outbox, self._outbox_bytes = self._outbox, [], 0
             self._posted = trio.Event()
             await self._world.state.settled()
@@ -247,6 +291,7 @@ class Connection:
             for stanza in batch:
                 await self._websocket.send(_frame(cipher.encrypt(stanza)))
             await self._flush()
+            self._unsent = bool(self._outbox)
             self._drained.set()
             self._drained = trio.Event()
 
@@ -256,7 +301,19 @@ class Connection:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise WebSocketClosed(CloseReason.ABNORMAL_CLOSURE) from error
 
+    def _later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call something when the time has passed, if the connection is still there."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._call_later, seconds, call)
+
+    async def _call_later(self, seconds: float, call: Callable[[], None]) -> None:
+        await trio.sleep(seconds)
+        call()
+
     async def _close_later(self) -> None:
+        with trio.move_on_after(_DRAIN_WITHIN_S):
+            while self._unsent:
+                await self._drained.wait()
         await trio.sleep(_CLOSE_AFTER_S)
         self._ending = True
         await self._websocket.close()

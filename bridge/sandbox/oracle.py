@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+from bridge.sandbox.accounts import Account
+from bridge.sandbox.jids import Jid
 from bridge.sandbox.state import Row, State
 
 LIMIT: Final = 200_000
@@ -80,6 +82,17 @@ class Oracle:
         """Return the number of a message that this device sent."""
         row = self._state.one("SELECT seq FROM oracle WHERE id = ? AND device = ?", message_id, device)
         return None if row is None else int(row[0])
+
+    def has_written(self, author: Jid, reader: Account) -> bool:
+        """Say whether the account behind an address has ever sent this account anything that is still known."""
+        row = self._state.one(
+            "SELECT 1 FROM oracle JOIN account ON account.phone = oracle.sender"
+            " WHERE oracle.recipient = ? AND (account.phone = ? OR account.lid = ?) LIMIT 1",
+            reader.phone,
+            author.user,
+            author.user,
+        )
+        return row is not None
 
     def read(self, message_id: str, device: str, text: str) -> None:
         """Record the text of a message, learned by the phone that decrypted it."""

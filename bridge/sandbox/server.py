@@ -60,6 +60,7 @@ async def run(
         async with trio.open_nursery() as nursery:
             await nursery.start(state.commit_always)
             world = World.load(state)
+            await nursery.start(world.schedules.run)
             authority = TlsAuthority(data_dir / "tls")
             root, keys = _keys(state)
             proxy = Proxy(world, keys, authority.server_context())

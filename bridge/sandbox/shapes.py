@@ -99,9 +99,47 @@ class MessageId(msgspec.Struct, frozen=True):
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """How many connections a fault hit."""
+    """A fault: its number, and how many connections it concerns."""
 
+    kind: str
+    number: int
     connections: int
+
+
+class FaultInfo(msgspec.Struct, frozen=True):
+    """A fault that is active or over, and how often it struck; of one phone, or of all."""
+
+    number: int
+    kind: str
+    phone: str | None
+    code: int | None
+    struck: int
+
+
+class StepInfo(msgspec.Struct, frozen=True):
+    at_s: float
+    fault: dict[str, str | float | None]
+
+
+class ScheduleInfo(msgspec.Struct, frozen=True):
+    """A schedule; `done` says of each step that was made how many connections it hit."""
+
+    number: int
+    seed: int | None
+    steps: list[StepInfo]
+    done: list[int]
+
+
+class FaultList(msgspec.Struct, frozen=True):
+    active: list[FaultInfo]
+    over: list[FaultInfo]
+    schedules: list[ScheduleInfo]
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How many were ended."""
+
+    ended: int
 
 
 class Trimmed(msgspec.Struct, frozen=True):

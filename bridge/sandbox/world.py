@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from bridge.sandbox.accounts import Account, Accounts, Device
 from bridge.sandbox.connections import Connections
+from bridge.sandbox.fault_plan import Schedules
 from bridge.sandbox.faults import Faults
 from bridge.sandbox.groups import Groups
 from bridge.sandbox.nodes import Node
@@ -27,6 +28,7 @@ class World:
     pairing: Pairing
     connections: Connections
     faults: Faults
+    schedules: Schedules
 
     @classmethod
     def load(cls, state: State) -> "World":
@@ -37,7 +39,21 @@ class World:
         relay = Relay(state, accounts, oracle, groups)
         phones = Phones(state, accounts, oracle, groups, relay)
         connections = Connections()
-        return cls(state, accounts, oracle, groups, relay, phones, Pairing(accounts), connections, Faults(connections))
+        faults = Faults(connections)
+        world = cls(
+            state,
+            accounts,
+            oracle,
+            groups,
+            relay,
+            phones,
+            Pairing(accounts),
+            connections,
+            faults,
+            Schedules(faults, accounts),
+        )
+        faults.unlink = world.unlink
+        return world
 
     def announce(self, change: str, device: Device) -> None:
         """Tell the clients that know an account's device list that it changed (`add` or `remove`).

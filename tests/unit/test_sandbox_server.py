@@ -275,7 +275,7 @@ def test_an_outage_without_a_sensible_time_is_refused(world: World, seconds: flo
 
 
 def test_an_unknown_fault_is_refused_with_those_that_exist(world: World) -> None:
-    with pytest.raises(UnknownFault, match=r"cut, server_down"):
+    with pytest.raises(UnknownFault, match=r"cut, duplicated"):
         world.faults.apply(Request("earthquake"))
 
 

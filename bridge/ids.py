@@ -3,7 +3,7 @@
 import secrets
 import time
 
-from bridge.domain.ids import CommandId, EndpointId, EventId, InstanceKey, KeyId, NodeId
+from bridge.domain.ids import CommandId, EndpointId, EventId, InstanceKey, KeyId, MediaId, NodeId
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -40,6 +40,10 @@ def new_key_id() -> KeyId:
 
 def new_audit_id() -> str:
     return "aud_" + ulid()
+
+
+def new_media_id() -> MediaId:
+    return MediaId("med_" + ulid())
 
 
 def new_node_id() -> NodeId:

@@ -14,6 +14,8 @@ KeyId = NewType("KeyId", str)
 """`key_` and a ULID."""
 MessageId = NewType("MessageId", str)
 """WhatsApp's message id: unique only together with chat and sender."""
+MediaId = NewType("MediaId", str)
+"""`med_` and 26 characters of a ULID's alphabet."""
 NodeId = NewType("NodeId", str)
 """The bridge process that owns a row; new at every start."""
 Epoch = NewType("Epoch", int)

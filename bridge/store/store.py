@@ -20,6 +20,7 @@ from bridge.store.hints import Hints
 from bridge.store.housekeeping import Housekeeping
 from bridge.store.instances import Instances
 from bridge.store.keys import Keys
+from bridge.store.media import MediaRows
 from bridge.store.messages import Messages
 from bridge.store.migrate import migrate
 from bridge.store.pool import Pool, conninfo_for
@@ -45,6 +46,7 @@ class Store:
         self.audit = Audit(self.pool)
         self.settings = Settings(self.pool)
         self.messages = Messages(self.pool)
+        self.media = MediaRows(self.pool)
         self.events = Ingest(self.pool)
         self.endpoints = Endpoints(self.pool)
         self.deliveries = Deliveries(self.pool)

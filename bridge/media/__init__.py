@@ -1,0 +1,1 @@
+"""Media: fetched, kept by content, prepared for a recipient's phone, served."""

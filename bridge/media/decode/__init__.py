@@ -1,0 +1,1 @@
+"""The process that decodes one file: nothing but this package and the standard library runs in it."""

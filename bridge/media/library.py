@@ -63,6 +63,33 @@ class Library:
     ) -> MediaRow:
         """Take in a file that a caller gave us."""
         await self.keep(file)
+        return await self._add(instance, file.sha256, file.size_bytes, kind, mime_type, filename, facts or {})
+
+    async def refer(
+        self,
+        instance: InstanceKey,
+        row: MediaRow,
+        *,
+        kind: str,
+        mime_type: str,
+        filename: str,
+        facts: Mapping[str, object],
+    ) -> MediaRow:
+        """Take in a file that is here already once more, under other facts."""
+        assert row.sha256 is not None
+        await self.rows.touch_object(row.sha256, row.size_bytes)
+        return await self._add(instance, row.sha256, row.size_bytes, kind, mime_type, filename, facts)
+
+    async def _add(  # noqa: PLR0917
+        self,
+        instance: InstanceKey,
+        sha256: bytes,
+        size_bytes: int,
+        kind: str,
+        mime_type: str,
+        filename: str,
+        facts: Mapping[str, object],
+    ) -> MediaRow:
         id = new_media_id()
         return await self.rows.add(
             id,
@@ -71,9 +98,9 @@ class Library:
             kind=kind,
             mime_type=mime_type,
             filename=filename,
-            size_bytes=file.size_bytes,
-            sha256=file.sha256,
-            facts=facts or {},
+            size_bytes=size_bytes,
+            sha256=sha256,
+            facts=facts,
             keep_s=self.keeping.keep_s,
         )
 
@@ -109,15 +136,15 @@ class Library:
     @asynccontextmanager
     async def borrow(self, row: MediaRow) -> AsyncIterator[Path]:
         """Lend a file as a local one, only for reading; raise `MediaGone`."""
+        lent = False
         try:
-            lent = self._files.borrow(row.hex)
-            path = await lent.__aenter__()
+            async with self._files.borrow(row.hex) as path:
+                lent = True
+                yield path
         except FileNotFoundError:
+            if lent:  # it is the borrower's own error
+                raise
             raise MediaGone("It is missing in the store.") from None
-        try:
-            yield path
-        finally:
-            await lent.__aexit__(None, None, None)
 
     # --- away ---------------------------------------------------------------------------------------------------------
 

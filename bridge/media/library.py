@@ -6,7 +6,7 @@ then something refers to it. Whoever removes holds the row meanwhile (`MediaRows
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,14 +124,9 @@ class Library:
         """Return a file by the original's name for it; raise as `find` does."""
         return _there(await self.rows.by_path(path))
 
-    async def read(self, row: MediaRow, start: int, stop: int) -> AsyncGenerator[bytes, None]:
-        """Return the bytes from `start` to before `stop`, in pieces; raise `MediaGone`."""
-        try:
-            async with aclosing(self._files.read(row.hex, start, stop)) as pieces:
-                async for piece in pieces:
-                    yield piece
-        except FileNotFoundError:
-            raise MediaGone("It is missing in the store.") from None
+    def read(self, row: MediaRow, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """Return the bytes from `start` to before `stop`, in pieces; raise `FileNotFoundError` when it has vanished."""
+        return self._files.read(row.hex, start, stop)
 
     @asynccontextmanager
     async def borrow(self, row: MediaRow) -> AsyncIterator[Path]:

@@ -213,7 +213,7 @@ async def test_a_failed_download_can_be_asked_for_again_and_a_good_one_need_not(
 async def test_a_file_that_has_vanished_is_gone_and_no_crash(rig: Rig) -> None:
     row = await rig.add(b"vanishing")
     await rig.files.delete(row.hex)
-    with pytest.raises(MediaGone):
+    with pytest.raises(FileNotFoundError):
         await rig.content(row)
     with pytest.raises(MediaGone):
         async with rig.library.borrow(row):

@@ -1,57 +1,92 @@
-"""The routes: webhooks in, events out, health."""
+"""The routes: webhooks in; events, handlers and the page out; health and metrics."""
 
-import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from urllib.parse import parse_qsl
+from dataclasses import asdict, replace
+from functools import partial
+from importlib import resources
 
 import msgspec
-import structlog
 import trio
 
-from receiver import envelope
-from receiver.errors import BadQuery, NotFound, RequestError, StoreUnavailable, Unavailable, WrongMethod
-from receiver.http import Request, Response
-from receiver.store import Page, Store, StoredEvent
-from receiver.verify import Secret, verify
-from receiver.writer import Incoming
+from receiver import access, query
+from receiver.desk import Desks
+from receiver.errors import BadRetry, NoHandler, NotFound, TooManyStreams, WrongMethod
+from receiver.http import Request, Response, Stream
+from receiver.metrics import Metrics
+from receiver.status import Status
+from receiver.store import Store, StoredEvent
+from receiver.stream import Streams
+from receiver.webhooks import Keys, Webhooks
 
-log = structlog.get_logger()
+_PAGE_FILES = {
+    "/": ("page.html", "text/html; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+}
+_PAGE_HEADERS = (
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("cache-control", "no-cache"),
+)
+_STREAM_HEADERS = (("cache-control", "no-store"), ("x-accel-buffering", "no"))
 
-MAX_PAGE = 1000
-_PAGE_NAMES = ("after", "limit", "instance", "type", "chat")
-_CHECK_DEADLINE_S = 2.0
-_LOG_EVERY_S = 1.0
-_STORED = Response(200, b'{"status":"stored"}')
-_DUPLICATE = Response(200, b'{"status":"duplicate"}')
+Route = Callable[[Request], Awaitable[Response | Stream]]
 
-Route = Callable[[Request], Awaitable[Response]]
+
+class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of POST /runs/retry: all that is parked of a handler, or one event."""
+
+    handler: str
+    webhook_id: str | None = None
 
 
 class App:
     """Answers one request after another; holds no state but counts."""
 
     def __init__(
-        self, store: Store, secrets: Sequence[Secret], paths: Sequence[str], stopping: Callable[[], bool]
+        self,
+        store: Store,
+        keys: Keys,
+        paths: Sequence[str],
+        stopping: Callable[[], bool],
+        *,
+        desks: Desks,
+        host: str = "127.0.0.1",
+        api_key: str | None = None,
     ) -> None:
-        self._store = store
-        self._secrets = tuple(secrets)
-        self._stopping = stopping
-        self._refused: Counter[str] = Counter()
-        self._last_log_at = float("-inf")
+        """`paths` take webhooks; `host` is where we listen, which matters as long as there is no `api_key`."""
+        self._store, self._desks = store, desks
+        self._host, self._api_key = host, api_key
+        metrics = Metrics()
+        self._streams = Streams(store, lambda event: msgspec.json.encode(_as_json(event)).translate(_ONE_LINE))
+        webhooks = Webhooks(store, keys, metrics)
+        status = Status(
+            store, desks, metrics, refused=webhooks.refused, streams=lambda: self._streams.open, stopping=stopping
+        )
         reads: dict[str, Route] = {
-            "/events": self._events,
-            "/livez": self._livez,
-            "/readyz": self._readyz,
-            "/health": self._health,
+            "/events": self._guarded(self._events),
+            "/events/stream": self._guarded(self._stream),
+            "/handlers": self._guarded(status.handlers),
+            "/runs": self._guarded(self._runs),
+            "/livez": status.livez,
+            "/readyz": status.readyz,
+            "/health": status.health,
+            "/metrics": status.metrics,
         }
+        reads |= {path: partial(_give, _page_file(*file)) for path, file in _PAGE_FILES.items()}
         self._routes: dict[str, dict[str, Route]] = {
             path: {"GET": route, "HEAD": route} for path, route in reads.items()
         }
+        self._routes["/runs/retry"] = {"POST": self._guarded(self._retry)}
         for path in paths:
-            self._routes.setdefault(path, {})["POST"] = self._webhook
+            self._routes.setdefault(path, {})["POST"] = webhooks.take
 
-    async def __call__(self, request: Request) -> Response:
+    async def __call__(self, request: Request) -> Response | Stream:
         """Return the answer; raise `RequestError` for every other outcome."""
         methods = self._routes.get(request.path)
         if methods is None:
@@ -61,85 +96,67 @@ class App:
             raise WrongMethod(methods)
         return await route(request)
 
-    async def _webhook(self, request: Request) -> Response:
-        try:
-            verified = verify(self._secrets, request.headers, request.body, time.time())
-            index = envelope.index(request.body)
-        except RequestError as error:
-            self._note_refusal(error)
-            raise
-        attempt = _attempt(request.headers.get(b"x-webhook-attempt", b""))
-        is_new = await self._store.store(Incoming(verified.webhook_id, attempt, index, request.body))
-        return _STORED if is_new else _DUPLICATE
+    def _guarded(self, route: Route) -> Route:
+        async def guarded(request: Request) -> Response | Stream:
+            await trio.lowlevel.checkpoint()
+            refusal = access.refusal(self._api_key, self._host, request.headers)
+            if refusal is not None:
+                raise refusal
+            return await route(request)
 
-    def _note_refusal(self, error: RequestError) -> None:
-        """Count it, and log one line a second at most: whoever knows our port can cause these."""
-        self._refused[error.code] += 1
-        if trio.current_time() - self._last_log_at >= _LOG_EVERY_S:
-            self._last_log_at = trio.current_time()
-            log.warning("webhook.refused", code=error.code, refused=dict(self._refused))
+        return guarded
 
     async def _events(self, request: Request) -> Response:
-        page = parse_page(request.query)
+        page = query.page(request.query)
         events = await self._store.page(page)
         after = events[-1].cursor if events else page.after
         return _json({"events": [_as_json(event) for event in events], "next_after": after})
 
-    async def _livez(self, request: Request) -> Response:
-        await trio.lowlevel.checkpoint()
-        return _json({"status": "ok"})
+    async def _stream(self, request: Request) -> Stream:
+        page, last = query.follow(request.query, request.headers.get(b"last-event-id", b""))
+        if self._streams.full:
+            raise TooManyStreams
+        if last is not None:
+            page = replace(page, after=await self._store.before_newest(page, last))
+        return Stream("text/event-stream", partial(self._streams.follow, page), _STREAM_HEADERS)
 
-    async def _readyz(self, request: Request) -> Response:
-        if self._stopping():
-            raise Unavailable("it is shutting down")
-        await self._store.check(_CHECK_DEADLINE_S)
-        return _json({"status": "ready"})
+    async def _runs(self, request: Request) -> Response:
+        wanted = query.runs(request.query)
+        runs = await self._store.runs(
+            self._known(wanted.handler), parked=wanted.parked, after=wanted.after, limit=wanted.limit
+        )
+        return _json({"runs": [asdict(run) for run in runs], "next_after": runs[-1].cursor if runs else wanted.after})
 
-    async def _health(self, request: Request) -> Response:
+    async def _retry(self, request: Request) -> Response:
+        # A page of another site can have a browser send a body here, but not with this type unless we allowed it.
+        if request.headers.get(b"content-type", b"").split(b";")[0].strip().lower() != b"application/json":
+            raise BadRetry
         try:
-            await self._store.check(_CHECK_DEADLINE_S)
-            database = "ok"
-        except StoreUnavailable:
-            database = "unavailable"
-        await trio.lowlevel.checkpoint()
-        status = "draining" if self._stopping() else "ok" if database == "ok" else "degraded"
-        counts = {**self._store.counts(), "refused": dict(self._refused)}
-        return _json({"status": status, "database": database, "since_start": counts})
+            wanted = msgspec.json.decode(request.body, type=Retry)
+        except msgspec.DecodeError:
+            raise BadRetry from None
+        count = await self._store.retry(self._known(wanted.handler), wanted.webhook_id)
+        self._desks.wake()
+        return _json({"status": "retrying", "count": count})
+
+    def _known(self, handler: str) -> str:
+        if handler not in self._desks.names:
+            raise NoHandler
+        return handler
 
 
-def parse_page(query: str) -> Page:
-    """Return the page that a query string asks for; raise `BadQuery`."""
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), errors="strict", max_num_fields=20)
-    except ValueError:
-        raise BadQuery("it is not well-formed") from None
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        raise BadQuery("a name is repeated")
-    if values.keys() - set(_PAGE_NAMES):
-        raise BadQuery(f"the names are {', '.join(_PAGE_NAMES)}")
-    if any("\0" in value for value in values.values()):
-        raise BadQuery("a value holds a NUL")
-    return Page(
-        after=_number(values, "after", Page().after, 0, 2**63 - 1),
-        limit=_number(values, "limit", Page().limit, 1, MAX_PAGE),
-        instance=values.get("instance"),
-        type=values.get("type"),
-        chat=values.get("chat"),
-    )
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
+"""Between the tokens of JSON a line end is worth a space; within its strings there is none."""
 
 
-def _number(values: dict[str, str], name: str, default: int, least: int, most: int) -> int:
-    text = values.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most):
-        raise BadQuery(f"{name} is a number from {least} to {most}")
-    return int(text)
+async def _give(response: Response, request: Request) -> Response:
+    await trio.lowlevel.checkpoint()
+    return response
 
 
-def _attempt(header: bytes) -> int | None:
-    return int(header) if header.isdigit() and len(header) < 10 else None
+def _page_file(name: str, content_type: str) -> Response:
+    data = resources.files("receiver").joinpath("page", name).read_bytes()
+    return Response(200, data, _PAGE_HEADERS, content_type)
 
 
 def _as_json(event: StoredEvent) -> dict[str, object]:

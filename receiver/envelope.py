@@ -1,6 +1,7 @@
 """Reads from a webhook's body what the store is searched by; everything else in it stays as it came."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
 
@@ -8,6 +9,8 @@ from receiver.errors import BadBody
 
 _MAX_CHARS = 255
 """Longer values are not indexed: an index row has an upper size, and none of ours is a fifth of it."""
+
+_MAX_TIME_CHARS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,8 @@ class Index:
     type: str | None
     seq: int | None
     chat: str | None
+    received_at_s: float | None = None
+    """When its sender had it, in seconds since 1970, to tell how long it took; not stored."""
 
 
 class _Envelope(msgspec.Struct):
@@ -25,6 +30,7 @@ class _Envelope(msgspec.Struct):
     type: object = None
     seq: object = None
     data: object = None
+    received_at: object = None
 
 
 _decoder = msgspec.json.Decoder(_Envelope)
@@ -42,7 +48,17 @@ def index(body: bytes) -> Index:
         type=_text(envelope.type),
         seq=_bigint(envelope.seq),
         chat=_chat(envelope.data),
+        received_at_s=_time(envelope.received_at),
     )
+
+
+def _time(value: object) -> float | None:
+    if not isinstance(value, str) or len(value) > _MAX_TIME_CHARS:
+        return None
+    try:
+        return datetime.fromisoformat(value).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _chat(data: object) -> str | None:

@@ -65,6 +65,49 @@ class NotFound(RequestError):
     code = "not_found"
 
 
+class NoHandler(NotFound):
+    """There is no handler of this name here; GET /handlers names them."""
+
+    code = "handler_not_found"
+
+
+class NoKey(RequestError):
+    """A key is needed: RECEIVER_API_KEY, as `Authorization: Bearer` or `X-Api-Key`."""
+
+    status = 401
+    code = "unauthorized"
+    headers = (("www-authenticate", "Bearer"),)
+
+
+class Closed(RequestError):
+    """Events are not shown: this receiver listens to others than this machine and has no RECEIVER_API_KEY."""
+
+    status = 403
+    code = "no_key_configured"
+
+
+class ForeignHost(RequestError):
+    """Without RECEIVER_API_KEY events are shown under this machine's own addresses only, not under that name."""
+
+    status = 403
+    code = "foreign_host"
+
+
+class BadRetry(RequestError):
+    """The body is JSON with `handler`, and `webhook_id` for one event; its content-type is application/json."""
+
+    code = "bad_retry"
+
+
+class TooManyStreams(RequestError):
+    """As many as may be are following the events already."""
+
+    status = 503
+    code = "too_many_streams"
+    retryable = True
+    headers = (("retry-after", "5"),)
+
+
 class WrongMethod(RequestError):
     """The path exists, the method does not."""
 

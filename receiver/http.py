@@ -1,10 +1,11 @@
 """Takes HTTP/1.1 requests out of bytes and puts answers into bytes; pure, no socket.
 
-The reading is h11's: framing is where gateways get hurt. The answers are ours, for they have one form only (a known
-length, JSON), and a new h11 connection per request is cheaper than driving its state machine through the answer.
+The reading is h11's: framing is where gateways get hurt. The answers are ours, for they have two forms only (a known
+length, or until the connection ends), and a new h11 connection per request is cheaper than driving its state machine
+through the answer.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -32,10 +33,23 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer in JSON."""
+    """One answer of a known length."""
 
     status: int
     body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer that goes on until its client or its server ends it; `open` gives its pieces.
+
+    The next piece is asked for when the client has taken the last one, so that no more than one is kept for it.
+    """
+
+    content_type: str
+    open: Callable[[], AsyncGenerator[bytes, None]]
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -110,10 +124,17 @@ def encode(response: Response, *, close: bool, head_only: bool = False) -> bytes
     """Return the bytes of an answer; `head_only` is the answer to HEAD."""
     extra = "".join(f"{name}: {value}\r\n" for name, value in response.headers)
     head = (
-        f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}\r\ncontent-type: application/json\r\n"
+        f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}\r\ncontent-type: {response.content_type}\r\n"
         f"content-length: {len(response.body)}\r\n{extra}{'connection: close' if close else ''}"
     )
     return (head + ("\r\n\r\n" if close else "\r\n")).encode("latin-1") + (b"" if head_only else response.body)
+
+
+def encode_head(stream: Stream) -> bytes:
+    """Return the head of an answer whose end is the connection's end."""
+    extra = "".join(f"{name}: {value}\r\n" for name, value in stream.headers)
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: {stream.content_type}\r\n{extra}connection: close\r\n\r\n"
+    return head.encode("latin-1")
 
 
 def as_response(error: RequestError) -> Response:

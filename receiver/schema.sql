@@ -19,3 +19,33 @@ comment on column receiver.event.chat is 'A copy out of the body, like instance,
 
 create index if not exists event_instance on receiver.event (instance, cursor);
 create index if not exists event_chat on receiver.event (chat, cursor);
+create index if not exists event_type on receiver.event (type, cursor);
+
+create table if not exists receiver.run (
+    handler  text not null,
+    cursor   bigint not null references receiver.event on delete cascade,
+    lane     text not null,
+    parked   boolean not null default false,
+    attempts integer not null default 0,
+    error    text,
+    tried_at timestamptz,
+    primary key (handler, cursor)
+);
+comment on table receiver.run is 'What a handler still has to be called with: made with the event, gone when it has returned.';
+comment on column receiver.run.parked is 'It kept failing, and waits for somebody to ask for another try.';
+
+create index if not exists run_head on receiver.run (handler, lane, cursor) where not parked;
+create index if not exists run_parked on receiver.run (handler, cursor) where parked;
+
+create table if not exists receiver.lane (
+    handler text not null,
+    name    text not null,
+    pending bigint not null,
+    next_at timestamptz not null default now(),
+    primary key (handler, name)
+);
+comment on table receiver.lane is 'A chat of an instance, for one handler: its events are handled one after the other.';
+comment on column receiver.lane.pending is 'Its runs that are not parked. Counted here so that an empty lane can be deleted without a race.';
+comment on column receiver.lane.next_at is 'When its head may be called: later than now after a failure.';
+
+create index if not exists lane_due on receiver.lane (handler, next_at) where pending > 0;

@@ -6,19 +6,21 @@ application on Hypercorn's Trio worker (with the cures that it needs), 0.47 ms a
 Sockets are read and written as descriptors: that saves a pass of Trio's loop for each answer that fits into the buffer.
 """
 
+import math
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import structlog
 import trio
 
 from receiver.errors import RequestError, Unavailable
-from receiver.http import CONTINUE, Request, RequestReader, Response, as_response, encode
+from receiver.http import CONTINUE, Request, RequestReader, Response, Stream, as_response, encode, encode_head
 
 log = structlog.get_logger()
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable[Response | Stream]]
 
 _READ_BYTES = 65536
 _INTERNAL = Response(500, b'{"error":"The receiver failed.","code":"internal","retryable":true}')
@@ -137,6 +139,9 @@ class Server:
             connection.idle = False
             connection.allow(self._limits.answer_s)
             response = await self._answer(request)
+            if isinstance(response, Stream):
+                await self._stream(connection, response, head_only=request.method == "HEAD")
+                return
             close = self._draining or not request.keep_alive
             rest = connection.write_now(encode(response, close=close, head_only=request.method == "HEAD"))
             if rest:
@@ -169,7 +174,36 @@ class Server:
             if request is not None:
                 return request
 
-    async def _answer(self, request: Request) -> Response:
+    async def _stream(self, connection: _Connection, stream: Stream, *, head_only: bool) -> None:
+        """Write piece after piece, each when the client has taken the one before; a drain ends it at once."""
+        connection.idle = True
+        if self._draining:
+            return
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._cancel_at_end, connection, nursery.cancel_scope)
+                await connection.write(connection.write_now(encode_head(stream)))
+                if not head_only:
+                    await self._pieces(connection, stream)
+                nursery.cancel_scope.cancel()
+        except* OSError:
+            pass  # the client is gone
+
+    async def _pieces(self, connection: _Connection, stream: Stream) -> None:
+        async with aclosing(stream.open()) as pieces:
+            connection.allow(math.inf)
+            async for piece in pieces:
+                connection.allow(self._limits.answer_s)
+                await connection.write(connection.write_now(piece))
+                connection.allow(math.inf)
+
+    async def _cancel_at_end(self, connection: _Connection, scope: trio.CancelScope) -> None:
+        """Read what nobody expects, until the client is gone."""
+        while await connection.read():
+            pass
+        scope.cancel()
+
+    async def _answer(self, request: Request) -> Response | Stream:
         try:
             return await self._handler(request)
         except RequestError as error:

@@ -2,16 +2,18 @@
 
 import contextlib
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 
 import structlog
 import trio
 from psycopg.pq.abc import PGresult
 
+from receiver import statements
 from receiver.errors import ConnectionLost, QueryFailed, StoreUnavailable
+from receiver.handlers import HandlerName
 from receiver.libpq import Connection
+from receiver.statements import encoded, text
 from receiver.writer import Incoming, Writer
 
 log = structlog.get_logger()
@@ -19,7 +21,7 @@ log = structlog.get_logger()
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _PAGE_BYTES = 2_000_000
 _READ_DEADLINE_S = 8.0
-_SET_UP_DEADLINE_S = 5.0
+_READS = ("page", "newest", "last_cursor", "runs", "backlog", "retry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +50,41 @@ class StoredEvent:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An event that a handler still has to deal with, or that is parked. Times in RFC 3339 (UTC)."""
+
+    cursor: int
+    webhook_id: str
+    parked: bool
+    attempts: int
+    error: str | None
+    tried_at: str | None
+    instance: str | None
+    type: str | None
+    seq: int | None
+    chat: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How much of a handler's work waits, how much is parked, and since when the oldest waits."""
+
+    pending: int
+    parked: int
+    oldest_s: float | None
+
+
 class Store:
     """Stores and reads webhooks. `run` owns the connections; without it every call raises `StoreUnavailable`."""
 
-    def __init__(self, url: str, *, deadline_s: float = 4.0) -> None:
-        """`deadline_s` is that of one batch: it and a reconnect fit into the 10 s for which the bridge waits."""
+    def __init__(self, url: str, handlers: Sequence[HandlerName] = (), *, deadline_s: float = 4.0) -> None:
+        """`handlers` are those that what is stored from now on has to be given to.
+
+        `deadline_s` is that of one batch: it and a reconnect fit into the 10 s for which the bridge waits.
+        """
         self._url = url
-        self._queries = _load_queries()
-        self._schema = _file("schema.sql")
-        self._writer = Writer(deadline_s)
+        self._writer = Writer(deadline_s, handlers)
         self._connected = trio.Event()
         self._has_schema = False
         self._reader: Connection | None = None
@@ -73,6 +101,11 @@ class Store:
             return
         raise StoreUnavailable
 
+    @property
+    def was_connected(self) -> bool:
+        """Say whether the database has been reached once."""
+        return self._connected.is_set()
+
     async def connected(self) -> None:
         """Wait until the database has been reached once and its schema is there."""
         await self._connected.wait()
@@ -81,30 +114,58 @@ class Store:
         """Return what was counted since the start: stored, duplicates, batches, refused statements, connections."""
         return dict(self._writer.counts)
 
+    @property
+    def committed(self) -> trio.Event:
+        """What is set at the next commit of something new; there is another one after each."""
+        return self._writer.committed
+
     async def page(self, page: Page) -> tuple[StoredEvent, ...]:
         """Return the next events in the order of their cursors; raise `StoreUnavailable`."""
-        values = (str(page.after), str(page.limit), page.instance, page.type, page.chat, str(_PAGE_BYTES))
-        encoded = [None if value is None else value.encode() for value in values]
+        result = await self._ask("page", page.after, page.limit, page.instance, page.type, page.chat, _PAGE_BYTES)
+        return tuple(_event(result, row) for row in range(result.ntuples))
+
+    async def before_newest(self, page: Page, count: int) -> int:
+        """Return the cursor behind which the `count` newest events of `page` are; raise `StoreUnavailable`."""
+        if count == 0:
+            return int(text(await self._ask("last_cursor"), 0, 0))
+        result = await self._ask("newest", page.instance, page.type, page.chat, page.after, count)
+        return max(page.after, int(text(result, 0, 0)))
+
+    async def runs(self, handler: str, *, parked: bool, after: int, limit: int) -> tuple[Run, ...]:
+        """Return what `handler` still has to do, or what is parked, behind a cursor; raise `StoreUnavailable`."""
+        result = await self._ask("runs", handler, after, str(parked).lower(), limit)
+        return tuple(_run(result, row) for row in range(result.ntuples))
+
+    async def backlog(self, handler: str) -> Backlog:
+        """Return how much `handler` has to do; raise `StoreUnavailable`."""
+        result = await self._ask("backlog", handler)
+        oldest = statements.value(result, 0, 2)
+        return Backlog(int(text(result, 0, 0)), int(text(result, 0, 1)), None if oldest is None else float(oldest))
+
+    async def retry(self, handler: str, webhook_id: str | None) -> int:
+        """Take parked runs up again, all or one; return how many. Raise `StoreUnavailable`."""
+        return int(text(await self._ask("retry", handler, webhook_id), 0, 0))
+
+    async def _ask(self, name: str, *values: str | int | None) -> PGresult:
         try:
             with trio.fail_after(_READ_DEADLINE_S):
                 async with self._reading:
-                    result = await self._read(encoded)
+                    return await self._read(name, encoded(values))
         except (ConnectionLost, QueryFailed, trio.TooSlowError) as error:
-            log.warning("store.read_failed", reason=str(error))
+            log.warning("store.read_failed", query=name, reason=str(error))
             raise StoreUnavailable from error
-        return tuple(_event(result, row) for row in range(result.ntuples))
 
-    async def _read(self, values: list[bytes | None]) -> PGresult:
+    async def _read(self, name: str, values: list[bytes | None]) -> PGresult:
         """Read over a connection beside the writer's, so that a long page never holds a commit back."""
         kept, self._reader = self._reader, None
         if kept is not None:
             with contextlib.suppress(ConnectionLost):  # the server may have restarted since: once more below
-                return await self._read_over(kept, values)
-        return await self._read_over(await self._open("page"), values)
+                return await self._read_over(kept, name, values)
+        return await self._read_over(await statements.connect(self._url, _READS), name, values)
 
-    async def _read_over(self, connection: Connection, values: list[bytes | None]) -> PGresult:
+    async def _read_over(self, connection: Connection, name: str, values: list[bytes | None]) -> PGresult:
         try:
-            result = await connection.call("page", values, binary=False)
+            result = await connection.call(name, values, binary=False)
         except BaseException:
             connection.close()
             raise
@@ -128,7 +189,7 @@ class Store:
                 failures = 1 if self._writer.counts["batches"] > batches else failures + 1
                 if failures > 1:
                     self._writer.refuse()
-                await trio.sleep(_pause_s(failures))
+                await trio.sleep(pause_s(failures))
         finally:
             self._writer.refuse()
             if self._reader is not None:
@@ -136,7 +197,7 @@ class Store:
 
     async def _serve(self) -> None:
         schema_first, self._has_schema = not self._has_schema, False
-        connection = await self._open("insert", schema=schema_first)
+        connection = await statements.connect(self._url, ("insert",), schema=schema_first)
         self._has_schema = True
         try:
             self._writer.counts["connections"] += 1
@@ -146,25 +207,8 @@ class Store:
         finally:
             connection.close()
 
-    async def _open(self, query: str, *, schema: bool = False) -> Connection:
-        """Connect, and prepare the one statement that this connection is for."""
-        connection = await Connection.open(self._url)
-        try:
-            with trio.fail_after(_SET_UP_DEADLINE_S):
-                await connection.run(self._queries["set_up"])
-                if schema:
-                    await connection.run(self._queries["schema_lock"] + self._schema)
-                await connection.prepare(query, self._queries[query])
-        except trio.TooSlowError as error:
-            connection.close()
-            raise ConnectionLost("no answer while setting up") from error
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
-
-def _pause_s(failures: int) -> float:
+def pause_s(failures: int) -> float:
     """Return how long to wait after so many failures in a row: not at all, then 0.1 s up to 5 s, half of it jitter."""
     if failures < 2:
         return 0
@@ -172,35 +216,33 @@ def _pause_s(failures: int) -> float:
 
 
 def _event(result: PGresult, row: int) -> StoredEvent:
-    cursor, webhook_id, received_at, attempt, instance, type_, seq, chat, body = (
-        _text(result.get_value(row, column)) for column in range(9)
-    )
-    assert cursor is not None
-    assert webhook_id is not None
-    assert received_at is not None
-    assert body is not None
+    value = statements.row(result, row)
+    attempt, seq, body = value[3], value[6], text(result, row, 8)
     return StoredEvent(
-        cursor=int(cursor),
-        webhook_id=webhook_id,
-        received_at=received_at,
+        cursor=int(text(result, row, 0)),
+        webhook_id=text(result, row, 1),
+        received_at=text(result, row, 2),
         attempt=None if attempt is None else int(attempt),
-        instance=instance,
-        type=type_,
+        instance=value[4],
+        type=value[5],
         seq=None if seq is None else int(seq),
-        chat=chat,
-        body=bytes.fromhex(body.removeprefix("\\x")),
+        chat=value[7],
+        body=statements.as_bytes(body),
     )
 
 
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode()
-
-
-def _file(name: str) -> str:
-    return resources.files("receiver").joinpath(name).read_text(encoding="utf-8")
-
-
-def _load_queries() -> Mapping[str, str]:
-    """Return the named blocks of queries.sql."""
-    blocks = _file("queries.sql").split("-- name: ")[1:]
-    return {name.strip(): text for name, _, text in (block.partition("\n") for block in blocks)}
+def _run(result: PGresult, row: int) -> Run:
+    value = statements.row(result, row)
+    seq = value[8]
+    return Run(
+        cursor=int(text(result, row, 0)),
+        webhook_id=text(result, row, 1),
+        parked=value[2] == "t",
+        attempts=int(text(result, row, 3)),
+        error=value[4],
+        tried_at=value[5],
+        instance=value[6],
+        type=value[7],
+        seq=None if seq is None else int(seq),
+        chat=value[9],
+    )

@@ -2,10 +2,15 @@
 
 Pure: the caller brings headers, body and time. The signed content is `id.timestamp.body` as sent, byte by byte.
 Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+
+Where it is configured, Meta's form counts as well: `X-Hub-Signature-256: sha256=<hex HMAC-SHA256 of the body>` under an
+app's secret. It signs neither an id nor a time, so that a copy of an old webhook is known by its body only.
+Source: https://developers.facebook.com/docs/graph-api/webhooks/getting-started (validating payloads)
 """
 
 import base64
 import binascii
+import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,15 +25,17 @@ Secret = NewType("Secret", bytes)
 TOLERANCE_S = 5 * 60
 _PREFIX = "whsec_"
 _WEBHOOK_ID = re.compile(rb"[!-\-/-~]{1,255}")  # visible ASCII but the dot, which ends the id in the signed content
+_META_SIGNATURE = re.compile(rb"sha256=[0-9a-fA-F]{64}")
+META_HEADER = b"x-hub-signature-256"
 _TIMESTAMP = re.compile(rb"[0-9]{1,12}")
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A webhook that one of our secrets signed, within the tolerance."""
+    """A webhook that one of our secrets signed, within the tolerance; Meta's form has no time."""
 
     webhook_id: str
-    sent_at_s: int
+    sent_at_s: int | None
 
 
 def parse_secret(text: str) -> Secret:
@@ -71,6 +78,20 @@ def verify(secrets: Sequence[Secret], headers: Mapping[bytes, bytes], body: byte
     if not matches:
         raise BadSignature
     return Verified(webhook_id.decode("ascii"), int(timestamp))
+
+
+def verify_meta(secrets: Sequence[bytes], headers: Mapping[bytes, bytes], body: bytes) -> Verified:
+    """Return a webhook in Meta's form, or raise `BadHeader` or `BadSignature`.
+
+    Its id is made of the body's hash, for nothing else of it is signed: the same body is the same webhook.
+    """
+    signature = _header(headers, META_HEADER, _META_SIGNATURE).removeprefix(b"sha256=").lower()
+    matches = 0
+    for secret in secrets:
+        matches += hmac.compare_digest(hmac.digest(secret, body, "sha256").hex().encode(), signature)
+    if not matches:
+        raise BadSignature
+    return Verified(f"meta_{hashlib.sha256(body).hexdigest()}", None)
 
 
 def _header(headers: Mapping[bytes, bytes], name: bytes, form: re.Pattern[bytes]) -> bytes:

@@ -14,6 +14,7 @@ import trio
 
 from receiver.envelope import Index
 from receiver.errors import ConnectionLost, NotStored, QueryFailed, ReceiverError, StoreUnavailable
+from receiver.handlers import HandlerName
 from receiver.libpq import BIGINT, BYTEA, INTEGER, TEXT, Connection, binary_array
 
 log = structlog.get_logger()
@@ -53,8 +54,10 @@ class _Waiter:
 class Writer:
     """The queue of webhooks that want to be stored, and the loop that stores them over a connection."""
 
-    def __init__(self, deadline_s: float) -> None:
+    def __init__(self, deadline_s: float, handlers: Sequence[HandlerName] = ()) -> None:
         self.counts: Counter[str] = Counter()
+        self.committed = trio.Event()
+        self._handlers = binary_array(TEXT, [handler.encode() for handler in handlers])
         self._waiting: deque[_Waiter] = deque()
         self._work = trio.Event()
         self._deadline_s = deadline_s
@@ -138,7 +141,7 @@ class Writer:
 
     async def _insert(self, connection: Connection, batch: Sequence[_Waiter]) -> None:
         rows = [waiter.incoming for waiter in batch if waiter.incoming is not None]
-        result = await connection.call("insert", _columns(rows), binary=True)
+        result = await connection.call("insert", [*_columns(rows), self._handlers], binary=True)
         new = {result.get_value(row, 0) for row in range(result.ntuples)}
         self.counts["batches"] += 1
         self.counts["stored"] += len(new)
@@ -149,6 +152,9 @@ class Writer:
                 waiter.stored = webhook_id in new
                 new.discard(webhook_id)  # the second of two equal ones in a batch is the duplicate
             waiter.answered.set()
+        if result.ntuples:
+            self.committed.set()
+            self.committed = trio.Event()
 
 
 def _columns(rows: Sequence[Incoming]) -> list[bytes]:

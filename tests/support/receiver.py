@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,12 +15,17 @@ import httpx2
 import trio
 from standardwebhooks import Webhook
 
+from receiver import service
 from receiver.app import App
+from receiver.desk import Desks
+from receiver.handlers import Handler, HandlerName
 from receiver.server import Limits, Server
 from receiver.store import Store
 from receiver.verify import parse_secret
+from receiver.webhooks import Keys
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of the tests, 32 bytes!").decode()
+META_SECRET = "an app's secret of the tests"
 DEADLINE_S = 10.0
 
 
@@ -92,17 +97,27 @@ class Running:
 
 @asynccontextmanager
 async def serving(
-    database_url: str, *, limits: Limits | None = None, deadline_s: float = 4.0
+    database_url: str,
+    *,
+    limits: Limits | None = None,
+    deadline_s: float = 4.0,
+    handlers: Sequence[str] = (),
+    handler_timeout_s: float = 30.0,
+    host: str = "127.0.0.1",
+    api_key: str | None = None,
 ) -> AsyncIterator[Running]:
     """Run a receiver on a free port; it is there at once, its database maybe later."""
-    stop, store = trio.Event(), Store(database_url, deadline_s=deadline_s)
-    app = App(store, [parse_secret(SECRET)], ("/", "/webhook"), stop.is_set)
+    stop = trio.Event()
+    desks = Desks(database_url, [Handler(HandlerName(target), target) for target in handlers], handler_timeout_s)
+    store = Store(database_url, desks.names, deadline_s=deadline_s)
+    keys = Keys((parse_secret(SECRET),), (META_SECRET.encode(),))
+    app = App(store, keys, ("/", "/webhook"), stop.is_set, desks=desks, host=host, api_key=api_key)
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
     server = Server(app, limits or Limits())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(store.run)
-        nursery.start_soon(partial(server.run, listeners, stop, grace_s=4))
+        nursery.start_soon(service.serve, store, desks, partial(server.run, listeners, stop, grace_s=4), stop)
         pool = httpx2.Limits(max_connections=100)
         async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=DEADLINE_S, limits=pool) as client:
             yield Running(url, store, stop, client)

@@ -1,6 +1,7 @@
 """What counts as a genuine webhook, judged beside the reference library of Standard Webhooks."""
 
 import base64
+import hashlib
 import hmac
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from receiver.errors import BadHeader, BadSignature, ConfigError, StaleTimestamp, Unverified
-from receiver.verify import TOLERANCE_S, Verified, parse_secret, parse_secrets, verify
+from receiver.verify import TOLERANCE_S, Verified, parse_secret, parse_secrets, verify, verify_meta
+from receiver.webhooks import Keys
 
 NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
 OLD, NEW, FOREIGN = ("whsec_" + base64.b64encode(letter * 24).decode() for letter in (b"o", b"n", b"f"))
@@ -119,6 +121,50 @@ def test_a_timestamp_is_whole_seconds(timestamp: bytes) -> None:
 def test_an_id_that_could_end_elsewhere_in_the_signed_content_is_refused(webhook_id: bytes) -> None:
     with pytest.raises(BadHeader, match="webhook-id"):
         check(headers_of() | {b"webhook-id": webhook_id})
+
+
+META = b"the secret of an app at Meta"
+
+
+def meta_headers(body: bytes, secret: bytes = META) -> dict[bytes, bytes]:
+    """As Meta's documentation has it: sha256= and the hexadecimal HMAC of the payload under the app's secret."""
+    return {b"x-hub-signature-256": b"sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest().encode()}
+
+
+def test_metas_form_is_verified_as_in_its_documentation() -> None:
+    # printf Hello | openssl dgst -sha256 -hmac "the secret of an app at Meta"
+    known = {b"x-hub-signature-256": b"sha256=872cfe27f25ae6ca337206be81721c8977a2e8983aea6517f65f815a87428431"}
+    assert known == meta_headers(b"Hello")
+    found = verify_meta([b"another secret", META], known, b"Hello")
+    assert found == Verified("meta_" + hashlib.sha256(b"Hello").hexdigest(), None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "error"),
+    [
+        ({}, BadHeader),
+        ({b"x-hub-signature-256": b"sha1=" + b"0" * 64}, BadHeader),
+        ({b"x-hub-signature-256": b"sha256=" + b"0" * 63}, BadHeader),
+        (meta_headers(b"Hello", b"a foreign secret"), BadSignature),
+        (meta_headers(b"hello"), BadSignature),
+    ],
+)
+def test_what_is_not_in_metas_form_or_not_signed_is_refused(
+    headers: dict[bytes, bytes], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        verify_meta([META], headers, b"Hello")
+
+
+def test_metas_form_counts_only_where_it_is_configured_and_never_instead_of_the_standard_one() -> None:
+    body, now = BODY.encode(), NOW.timestamp()
+    with pytest.raises(BadHeader):
+        Keys((parse_secret(NEW),)).verify(meta_headers(body), body, now)
+    both = Keys((parse_secret(NEW),), (META,))
+    assert both.verify(meta_headers(body), body, now).webhook_id.startswith("meta_")
+    assert both.verify(headers_of() | meta_headers(body), body, now).webhook_id == "evt_1"
+    with pytest.raises(BadSignature):
+        both.verify(headers_of(secret=FOREIGN) | meta_headers(body), body, now)
 
 
 def test_every_secret_is_compared_with_every_signature_whatever_matched(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""Handlers to learn from; nothing runs unless RECEIVER_HANDLERS names it."""

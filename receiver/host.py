@@ -41,7 +41,7 @@ def main(target: str) -> int:
     os.dup2(2, 1)
     try:
         function = load(target)
-    except BaseException as error:
+    except (Exception, SystemExit) as error:
         log.error("handler.not_loaded", handler=target, **_where(error))
         _write(output, Loaded(_told(error)))
         return 1

@@ -104,15 +104,19 @@ async def serving(
     handlers: Sequence[str] = (),
     handler_timeout_s: float = 30.0,
     host: str = "127.0.0.1",
+    port: int = 0,
     api_key: str | None = None,
 ) -> AsyncIterator[Running]:
-    """Run a receiver on a free port; it is there at once, its database maybe later."""
+    """Run a receiver on a free port, or `port`; it is there at once, its database maybe later.
+
+    `host` is where it believes to listen; it listens on 127.0.0.1.
+    """
     stop = trio.Event()
     desks = Desks(database_url, [Handler(HandlerName(target), target) for target in handlers], handler_timeout_s)
     store = Store(database_url, desks.names, deadline_s=deadline_s)
     keys = Keys((parse_secret(SECRET),), (META_SECRET.encode(),))
     app = App(store, keys, ("/", "/webhook"), stop.is_set, desks=desks, host=host, api_key=api_key)
-    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
     url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
     server = Server(app, limits or Limits())
     async with trio.open_nursery() as nursery:

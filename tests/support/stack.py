@@ -31,6 +31,7 @@ class Stack:
 
     data_dir: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     ready: dict[str, Any] = field(default_factory=dict)
     stdout: bytes = b""
@@ -41,7 +42,7 @@ class Stack:
         with (self.data_dir / "stderr.log").open("ab") as log:
             # by our own thread: what ties it to us is bound to the thread that starts it
             self.process = subprocess.Popen(  # noqa: ASYNC220
-                [sys.executable, "-m", "tests.support.tied", *UP, "--data-dir", str(self.data_dir)],
+                [sys.executable, "-m", "tests.support.tied", *UP, "--data-dir", str(self.data_dir), *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -183,7 +184,13 @@ async def until(condition: Callable[[], Any], timeout_s: float = 60, every_s: fl
 @asynccontextmanager
 async def running_stack(data_dir: Path, **environment: str) -> AsyncIterator[Stack]:
     """Run the product on that directory and stop it at the end, whatever happened."""
-    stack = Stack(data_dir, environment)
+    async with running(Stack(data_dir, environment)) as stack:
+        yield stack
+
+
+@asynccontextmanager
+async def running(stack: Stack) -> AsyncIterator[Stack]:
+    """Start `stack` and stop it at the end, whatever happened."""
     await stack.start()
     try:
         yield stack

@@ -11,6 +11,7 @@ cd "$(dirname "$0")/.."
 WAIT_S=${WAIT_S:-120}
 folder=$(mktemp -d)
 # what the caller has exported would win over the file
+for name in $(compgen -v RECEIVER_) $(compgen -v PONG_); do unset "$name"; done
 unset POSTGRES_PASSWORD BRIDGE_DB_PASSWORD RECEIVER_DB_PASSWORD WEBHOOK_SECRET COMPOSE_FILE COMPOSE_PROJECT_NAME COMPOSE_PROFILES
 for name in $(compgen -v BRIDGE_); do unset "$name"; done
 sh ops/docker/new_env.sh "$folder/env" >/dev/null
@@ -20,7 +21,9 @@ with socket.create_server(("127.0.0.1", 0)) as a, socket.create_server(("127.0.0
     print(a.getsockname()[1], b.getsockname()[1])')
 printf 'BRIDGE_PUBLISH=127.0.0.1:%s\nRECEIVER_PUBLISH=127.0.0.1:%s\n' "$api_port" "$receiver_port" >>"$folder/env"
 api=http://127.0.0.1:$api_port receiver=http://127.0.0.1:$receiver_port
-printf 'header = "Authorization: Bearer %s"\n' "$(sed -n 's/^BRIDGE_API_KEY=//p' "$folder/env")" >"$folder/curl"
+for service in bridge receiver; do
+  printf 'header = "Authorization: Bearer %s"\n' "$(sed -n "s/^${service^^}_API_KEY=//p" "$folder/env")" >"$folder/$service.curl"
+done
 
 # compose's own chatter is kept for the case that something fails
 compose() { "${COMPOSE[@]}" -p whatsapp-bridge-check --env-file "$folder/env" "$@" 2>>"$folder/compose.log"; }
@@ -54,7 +57,8 @@ until_so() {
   done
 }
 get() { curl --silent --fail --max-time 5 "$1"; }
-call() { curl --silent --show-error --fail --max-time 40 --config "$folder/curl" -H 'Content-Type: application/json' "$@"; }
+call() { curl --silent --show-error --fail --max-time 40 --config "$folder/bridge.curl" -H 'Content-Type: application/json' "$@"; }
+stored() { curl --silent --fail --max-time 5 --config "$folder/receiver.curl" "$receiver/events?$1"; }
 field() { python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
 status_is() { [ "$(curl --silent --output /dev/null --max-time 5 --write-out '%{http_code}' "$2")" = "$1" ]; }
 ready() {
@@ -68,7 +72,7 @@ younger_than() {
 restarted_since() { younger_than "$((SECONDS - $1 + 1))"; }
 # times_arrived KEY: how often the receiver has stored that the instance was created
 times_arrived() {
-  get "$receiver/events?type=instance.created&instance=$1&limit=1000" |
+  stored "type=instance.created&instance=$1&limit=1000" |
     python3 -c 'import json, sys; print(len(json.load(sys.stdin)["events"]))'
 }
 arrived() { [ "$(times_arrived "$1")" -ge 1 ]; }
@@ -217,6 +221,7 @@ until_so "the health checks pass" probes
 say "postgres, bridge and receiver are healthy"
 hardened
 status_is 401 "$api/instances" || fail "the API answers without a key"
+status_is 401 "$receiver/events" || fail "the receiver shows events without a key"
 delivers "the first instance"
 engine
 quietly restart bridge

@@ -1,4 +1,4 @@
-# The webhook receiver alone: its own package and the five that it imports, nothing of the bridge.
+# The webhook receiver alone: its own package and the six that it imports, nothing of the bridge.
 # From the top folder: docker build -f ops/docker/receiver.Dockerfile -t whatsapp-bridge-receiver .
 FROM docker.io/library/python:3.13-slim-bookworm AS base
 
@@ -23,7 +23,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/app \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    RECEIVER_HOST=0.0.0.0
+    RECEIVER_HOST=0.0.0.0 \
+    PYTHONPATH=/handlers
 WORKDIR /opt/app
 USER 10002:10002
 EXPOSE 5555

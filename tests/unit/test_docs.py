@@ -86,10 +86,15 @@ def test_every_setting_of_the_bridge_is_listed_with_its_default() -> None:
         assert listed[Settings.ENVIRONMENT + field.name.upper()] == shown
 
 
+def test_every_setting_of_the_receiver_is_listed() -> None:
+    read_from_code = set(re.findall(r"\"(RECEIVER_[A-Z_]+)\"", (ROOT / "receiver" / "config.py").read_text()))
+    assert read_from_code <= set(NAME.findall(read("receiver.md")))
+
+
 def test_every_flag_of_the_commands_is_named_in_operations() -> None:
     parsers = (cli.parser(), *cli.parser()._subparsers._group_actions[0].choices.values(), receiver_cli._parser())
     known = {flag for parser in parsers for flag in FLAG.findall(parser.format_help())}
-    assert known - {"--help", "--parent-pipe"} <= set(FLAG.findall(read("operations.md")))
+    assert known - {"--help", "--parent-pipe"} <= set(FLAG.findall(read("operations.md") + read("receiver.md")))
 
 
 def test_the_routes_that_are_told_of_are_those_that_there_are() -> None:

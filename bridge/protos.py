@@ -26,11 +26,17 @@ if TYPE_CHECKING:
     from waCommon import WACommon_pb2 as common
     from waCompanionReg import WACompanionReg_pb2 as companion_reg
     from waE2E import WAWebProtobufsE2E_pb2 as e2e
+    from waHistorySync import WAWebProtobufsHistorySync_pb2 as history_sync
     from waServerSync import WAWebProtobufsServerSync_pb2 as server_sync
     from waSyncAction import WAWebProtobufSyncAction_pb2 as sync_action
+    from waVnameCert import WAWebProtobufsVnameCert_pb2 as vname
     from waWa6 import WAWebProtobufsWa6_pb2 as wa6
+    from waWeb import WAWebProtobufsWeb_pb2 as web
 
-__all__ = ["adv", "cert", "common", "companion_reg", "e2e", "neonize_pb", "server_sync", "sync_action", "wa6"]
+__all__ = [
+    "adv", "cert", "common", "companion_reg", "e2e", "history_sync", "neonize_pb", "server_sync", "sync_action",
+    "vname", "wa6", "web",
+]  # fmt: skip
 
 _MODULES = {
     "adv": "waAdv.WAAdv_pb2",
@@ -38,10 +44,13 @@ _MODULES = {
     "common": "waCommon.WACommon_pb2",
     "companion_reg": "waCompanionReg.WACompanionReg_pb2",
     "e2e": "waE2E.WAWebProtobufsE2E_pb2",
+    "history_sync": "waHistorySync.WAWebProtobufsHistorySync_pb2",
     "neonize_pb": "Neonize_pb2",
     "server_sync": "waServerSync.WAWebProtobufsServerSync_pb2",
     "sync_action": "waSyncAction.WAWebProtobufSyncAction_pb2",
+    "vname": "waVnameCert.WAWebProtobufsVnameCert_pb2",
     "wa6": "waWa6.WAWebProtobufsWa6_pb2",
+    "web": "waWeb.WAWebProtobufsWeb_pb2",
 }
 
 

@@ -27,6 +27,7 @@ from bridge.sandbox.shapes import (
     Pairing,
     PhoneInfo,
     PhoneList,
+    ProfileInfo,
     ScheduleInfo,
     Sent,
     Text,
@@ -95,6 +96,21 @@ class SandboxClient:
     async def scan(self, phone: str, qr: str) -> Pairing:
         """Link the client that shows this QR to the phone, which is made if there is none with this number."""
         return await self._call("POST", f"/phones/{phone}/scan", Pairing, {"qr": qr})
+
+    async def enter_code(self, phone: str, code: str) -> Pairing:
+        """Link the client that shows this pairing code for the phone, which is made if there is none."""
+        return await self._call("POST", f"/phones/{phone}/enter-code", Pairing, {"code": code})
+
+    async def profile(self, phone: str) -> ProfileInfo:
+        return await self._call("GET", f"/phones/{phone}/profile", ProfileInfo)
+
+    async def change_profile(self, phone: str, **changes: object) -> ProfileInfo:
+        """Change `name`, `about`, `picture` (base64 of a JPEG, empty removes), `verified_name`, `privacy`."""
+        return await self._call("PATCH", f"/phones/{phone}", ProfileInfo, changes)
+
+    async def block(self, phone: str, other: str, blocked: bool = True) -> ProfileInfo:
+        """Block or unblock somebody, as the phone's owner does."""
+        return await self._call("POST", f"/phones/{phone}/block", ProfileInfo, {"phone": other, "blocked": blocked})
 
     async def unlink(self, phone: str, device: int) -> None:
         """Remove a linked device, as the phone's owner does."""

@@ -18,13 +18,14 @@ from wsproto.frame_protocol import CloseReason
 from bridge.protos import wa6
 from bridge.sandbox import presence
 from bridge.sandbox.accounts import Device
+from bridge.sandbox.answers import refusal, result
 from bridge.sandbox.causes import first_cause
 from bridge.sandbox.cork import Cork
 from bridge.sandbox.interference import Interference
 from bridge.sandbox.keys import KeyPair
 from bridge.sandbox.nodes import SERVER, Jid, Node, decode, encode
 from bridge.sandbox.noise import PROLOGUE, Cipher, HandshakeFailed, NoiseResponder
-from bridge.sandbox.queries import answer, refusal, result
+from bridge.sandbox.queries import answer
 from bridge.sandbox.relay import Attrs, now_text
 from bridge.sandbox.websocket import WebSocket, WebSocketClosed
 from bridge.sandbox.world import World
@@ -111,6 +112,7 @@ class Connection:
         finally:
             self._world.connections.remove(self)
             self._world.pairing.forget(self)
+            self._world.codes.forget(self)
             if self.device is not None and self.device.link is self:
                 self.device.link = None
             with trio.move_on_after(1, shield=True):
@@ -198,7 +200,11 @@ class Connection:
             if linked is not None:
                 world.announce("add", linked)
             return
-        if device is None or device.account.devices.get(device.number) is not device:
+        if device is None:
+            if node.tag == "iq":
+                self.send(world.codes.answer(self, node))
+            return
+        if device.account.devices.get(device.number) is not device:
             return
         match node.tag:
             case "iq":

@@ -109,7 +109,17 @@ class Pairing:
             raise UnknownQr
         if noise != attempt.link.noise_key or identity != attempt.registration.eIdent:
             raise UnknownQr("its keys are not those of the client")
-        device = self.approve(attempt.link, account, secret)
+        return await self.link(attempt.link, account, secret, timeout_s)
+
+    async def link(self, link: Candidate, account: Account, secret: bytes, timeout_s: float) -> Device:
+        """Link a waiting client to the account; return its device when both sides have signed.
+
+        `secret` is what client and phone share. Raises `PairingFailed` when the client refuses or does not answer.
+        """
+        attempt = self._by_link.get(link)
+        if attempt is None or attempt.device is not None:
+            raise PairingFailed("the client waits no more")
+        device = self.approve(link, account, secret)
         with trio.move_on_after(timeout_s):
             await attempt.ended.wait()
         if attempt.failure:

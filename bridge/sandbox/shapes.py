@@ -1,5 +1,7 @@
 """The answers of the control API as types: what the client decodes, and what `/openapi.json` describes."""
 
+from typing import Any
+
 import msgspec
 
 
@@ -150,3 +152,31 @@ class Unlinked(msgspec.Struct, frozen=True):
     """The JID of the device that is no longer linked."""
 
     unlinked: str
+
+
+class ProfileInfo(msgspec.Struct, frozen=True):
+    """What an account has set about itself. `code_for` names the client that waits for its phone to enter a code."""
+
+    phone: str
+    name: str
+    about: str
+    picture: str | None
+    verified_name: str
+    privacy: dict[str, str]
+    blocked: list[str]
+    disappearing_s: int
+    timers: dict[str, int]
+    code_for: str | None
+    code_notified: bool
+
+
+class AppStateValue(msgspec.Struct, frozen=True):
+    """A value of the account's app state. `index` is a list as JSON: the kind of setting, then what it concerns."""
+
+    collection: str
+    index: str
+    value: dict[str, Any]
+
+
+class AppStateValues(msgspec.Struct, frozen=True):
+    values: list[AppStateValue]

@@ -20,7 +20,7 @@ from bridge.errors import BridgeError
 
 Row = tuple[Any, ...]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 _SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -68,6 +68,16 @@ CREATE TABLE app_state (
     phone TEXT NOT NULL, collection TEXT NOT NULL, version INTEGER NOT NULL, hash BLOB NOT NULL, patch BLOB NOT NULL,
     PRIMARY KEY (phone, collection, version)
 ) WITHOUT ROWID;
+
+-- Their present values, by the MAC of their index.
+CREATE TABLE app_state_value (
+    phone TEXT NOT NULL, collection TEXT NOT NULL, index_mac BLOB NOT NULL, mac BLOB NOT NULL, name TEXT NOT NULL,
+    value BLOB NOT NULL, PRIMARY KEY (phone, collection, index_mac)
+) WITHOUT ROWID;
+
+-- What an account has set about itself, as JSON (`profiles.py`), and profile pictures.
+CREATE TABLE profile (phone TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE picture (id TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE chat_group (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 

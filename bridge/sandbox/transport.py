@@ -15,7 +15,7 @@ from bridge.errors import BridgeError
 from bridge.sandbox.causes import first_cause
 from bridge.sandbox.connection import Connection, ServerKeys
 from bridge.sandbox.cork import Cork
-from bridge.sandbox.http import HttpServer, problem
+from bridge.sandbox.http import HttpServer, Response, problem
 from bridge.sandbox.websocket import WebSocket, switching_protocols
 from bridge.sandbox.world import World
 
@@ -75,6 +75,8 @@ class Proxy:
             key = asked.headers.get("sec-websocket-key")
             if asked.path == _CHAT and key is not None and asked.headers.get("upgrade", "").lower() == "websocket":
                 return WebSocket(tls, await inner.switch(switching_protocols(key)))
-            if not await inner.respond(problem(404, "not_found", asked.path)):
+            picture = self._world.profiles.picture(asked.path)
+            found = problem(404, "not_found", asked.path) if picture is None else Response(200, picture, "image/jpeg")
+            if not await inner.respond(found):
                 break
         return None

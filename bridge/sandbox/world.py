@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 
 from bridge.sandbox.accounts import Account, Accounts, Device
+from bridge.sandbox.appstate import Setting
 from bridge.sandbox.connections import Connections
 from bridge.sandbox.fault_plan import Schedules
 from bridge.sandbox.faults import Faults
 from bridge.sandbox.groups import Groups
+from bridge.sandbox.linkcodes import LinkCodes
 from bridge.sandbox.nodes import Node
 from bridge.sandbox.oracle import Oracle
 from bridge.sandbox.pairing import Pairing
 from bridge.sandbox.phones import Phones
+from bridge.sandbox.profiles import Profiles
 from bridge.sandbox.relay import Attrs, Relay, new_stanza_id, now_text
 from bridge.sandbox.state import State
 
@@ -25,7 +28,9 @@ class World:
     groups: Groups
     relay: Relay
     phones: Phones
+    profiles: Profiles
     pairing: Pairing
+    codes: LinkCodes
     connections: Connections
     faults: Faults
     schedules: Schedules
@@ -38,19 +43,23 @@ class World:
         groups = Groups(state, accounts)
         relay = Relay(state, accounts, oracle, groups)
         phones = Phones(state, accounts, oracle, groups, relay)
+        profiles = Profiles(state, accounts, relay)
+        pairing = Pairing(accounts)
         connections = Connections()
         faults = Faults(connections)
         world = cls(
-            state,
-            accounts,
-            oracle,
-            groups,
-            relay,
-            phones,
-            Pairing(accounts),
-            connections,
-            faults,
-            Schedules(faults, accounts),
+            state=state,
+            accounts=accounts,
+            oracle=oracle,
+            groups=groups,
+            relay=relay,
+            phones=phones,
+            profiles=profiles,
+            pairing=pairing,
+            codes=LinkCodes(pairing),
+            connections=connections,
+            faults=faults,
+            schedules=Schedules(faults, accounts),
         )
         faults.unlink = world.unlink
         return world
@@ -65,6 +74,11 @@ class World:
         for listener in list(account.listed_by):
             attrs: Attrs = {"from": account.lid, "type": "devices", "id": new_stanza_id(), "t": now_text()}
             self.relay.deliver(listener, Node("notification", attrs, content))
+
+    def set_app_state(self, account: Account, setting: Setting) -> None:
+        """Change a value of an account's app state, as its phone does, and tell its clients."""
+        version = self.phones.app_state.set(account, setting)
+        self.profiles.tell_app_state(account, setting.collection, version)
 
     def unlink(self, device: Device) -> None:
         """Remove a linked device from its account, and end its connection with the reason."""

@@ -176,4 +176,3 @@ def _open(asked: Asked, account: Account, bundle: bytes) -> bytes:
     if primary != account.identity.public:
         raise WrongCode("it was made for another phone")
     return hkdf(asked.shared + account.identity.agree(identity) + random, b"", b"adv_secret", 32)
-

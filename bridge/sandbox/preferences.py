@@ -1,4 +1,4 @@
-"""Answers queries about an account's own settings: privacy, block list, status privacy, disappearing timer, app state."""
+"""Answers queries about an account's own settings: privacy, block list, who sees its status, timers, app state."""
 
 from typing import Final
 

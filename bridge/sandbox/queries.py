@@ -124,7 +124,9 @@ def _announce_group(world: World, creator: Device, group: Node) -> None:
 
 
 def _signed_prekey(node: Node | None) -> SignedPrekey | None:
-    return None if node is None else SignedPrekey(data_of(node, "id"), data_of(node, "value"), data_of(node, "signature"))
+    return (
+        None if node is None else SignedPrekey(data_of(node, "id"), data_of(node, "value"), data_of(node, "signature"))
+    )
 
 
 def _is_signed(device: Device, signed: SignedPrekey) -> bool:

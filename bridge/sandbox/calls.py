@@ -19,7 +19,7 @@ T = TypeVar("T")
 Handler = Callable[..., Awaitable[Response]]
 
 MAX_LIMIT: Final = 10_000
-_PARTS: Final[Mapping[str, str]] = {"device": r"\d{1,3}"}
+_PARTS: Final[Mapping[str, str]] = {"device": r"\d{1,3}", "post": r"\d{1,9}"}
 """What a part of a path may look like; any other takes all but a slash."""
 
 

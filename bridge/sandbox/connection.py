@@ -23,6 +23,7 @@ from bridge.sandbox.causes import first_cause
 from bridge.sandbox.cork import Cork
 from bridge.sandbox.interference import Interference
 from bridge.sandbox.keys import KeyPair
+from bridge.sandbox.newsletters import NEWSLETTER_SERVER
 from bridge.sandbox.nodes import SERVER, Jid, Node, decode, encode
 from bridge.sandbox.noise import PROLOGUE, Cipher, HandshakeFailed, NoiseResponder
 from bridge.sandbox.queries import answer
@@ -196,9 +197,7 @@ class Connection:
     def _handle(self, node: Node) -> None:
         world, device = self._world, self.device
         if node.tag == "iq" and node.text("type") in ("result", "error"):
-            linked = world.pairing.answered(self, node)
-            if linked is not None:
-                world.announce("add", linked)
+            self._answered(node)
             return
         if device is None:
             if node.tag == "iq":
@@ -213,7 +212,10 @@ class Connection:
                 self._message(device, node)
             case "receipt":
                 self._acknowledge(node, {"type": node.text("type"), "participant": node.jid("participant")})
-                world.relay.receipt(device, node)
+                if node.text("type") == "view":
+                    world.newsletters.view(node)
+                else:
+                    world.relay.receipt(device, node)
             case "ack":
                 world.relay.accept_ack(device, node)
             case "presence":
@@ -221,7 +223,16 @@ class Connection:
             case "chatstate":
                 presence.typing(world, device, node)
 
+    def _answered(self, node: Node) -> None:
+        linked = self._world.pairing.answered(self, node)
+        if linked is not None:
+            self._world.announce("add", linked)
+
     def _message(self, device: Device, node: Node) -> None:
+        to = node.jid("to")
+        if to is not None and to.server == NEWSLETTER_SERVER:
+            self._acknowledge(node, self._world.newsletters.take(device, node))
+            return
         refused = self._faults.refusal_of_message(device, node)
         if refused is not None:
             self._acknowledge(node, {"t": now_text(), "error": str(refused)})

@@ -7,7 +7,7 @@ Routes are tables, one a part of it. Bodies and answers are JSON, errors include
 from functools import cache
 from typing import Final
 
-from bridge.sandbox import account_calls, fault_calls, oracle_calls, phone_calls, shapes
+from bridge.sandbox import account_calls, fault_calls, newsletter_calls, oracle_calls, phone_calls, shapes
 from bridge.sandbox.calls import Route
 from bridge.sandbox.http import Request, Response, json_response, problem
 from bridge.sandbox.openapi import describe
@@ -59,6 +59,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/openapi.json", openapi),
     *phone_calls.ROUTES,
     *account_calls.ROUTES,
+    *newsletter_calls.ROUTES,
     *fault_calls.ROUTES,
     *oracle_calls.ROUTES,
 )

@@ -36,8 +36,8 @@ REGISTRATION: Final = "link_code_companion_reg"
 _ROUNDS: Final = 131_072
 _SALT, _IV, _KEY, _NONCE = 32, 16, 32, 12
 _WRAPPED: Final = _SALT + _IV + _KEY
-_DISPLAY: Final = re.compile(r"(Chrome|Edge|Firefox|IE|Opera|Safari|Electron|UWP|Other) \([^()]+\)")
-"""What a client may call itself; WhatsApp refuses other texts (whatsmeow, comment on `PairPhone`)."""
+_DISPLAY: Final = re.compile(r"(Chrome|Edge|Firefox|IE|Opera|Safari|Electron|UWP|Other) \([^()]+\)", re.IGNORECASE)
+"""What a client may call itself: browser (system); WhatsApp refuses others (whatsmeow, comment on `PairPhone`)."""
 
 
 class NoCodeAsked(BridgeError):

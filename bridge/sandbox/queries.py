@@ -7,7 +7,7 @@ empty result, which the client takes as "done" or "nothing there".
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from bridge.sandbox import preferences, users
+from bridge.sandbox import mex, preferences, users
 from bridge.sandbox.accounts import Device, SignedPrekey
 from bridge.sandbox.answers import data_of, refusal, result
 from bridge.sandbox.certificates import MEDIA_HOST
@@ -152,6 +152,10 @@ QUERIES: Final[Mapping[tuple[str, str, str], Query]] = {
     ("blocklist", "set", ""): preferences.blocklist,
     ("status", "get", "privacy"): preferences.status_privacy,
     ("disappearing_mode", "set", ""): preferences.set_default_timer,
+    ("w:mex", "get", ""): mex.graph,
+    ("newsletter", "get", "messages"): mex.newsletter_posts,
+    ("newsletter", "get", "message_updates"): mex.newsletter_updates,
+    ("newsletter", "set", "live_updates"): mex.live_updates,
     ("w:g2", "get", ""): _group,
     ("w:g2", "set", ""): _group,
 }

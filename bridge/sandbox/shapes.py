@@ -180,3 +180,29 @@ class AppStateValue(msgspec.Struct, frozen=True):
 
 class AppStateValues(msgspec.Struct, frozen=True):
     values: list[AppStateValue]
+
+
+class PostInfo(msgspec.Struct, frozen=True):
+    """A post of a newsletter: its number there, its message id, and what followers made of it."""
+
+    server_id: int
+    id: str
+    text: str
+    at: int
+    views: int
+    reactions: dict[str, int]
+
+
+class NewsletterInfo(msgspec.Struct, frozen=True):
+    """A newsletter. `followers` are phone numbers, its owner included."""
+
+    id: str
+    name: str
+    description: str
+    invite: str
+    followers: list[str]
+    posts: list[PostInfo]
+
+
+class NewsletterList(msgspec.Struct, frozen=True):
+    newsletters: list[NewsletterInfo]

@@ -79,6 +79,9 @@ CREATE TABLE app_state_value (
 CREATE TABLE profile (phone TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE picture (id TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 
+-- Newsletters with their posts, as JSON (`newsletters.py`).
+CREATE TABLE newsletter (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+
 CREATE TABLE chat_group (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 
 -- The oracle: each message, and its copy for each device.

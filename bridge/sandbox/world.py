@@ -9,6 +9,7 @@ from bridge.sandbox.fault_plan import Schedules
 from bridge.sandbox.faults import Faults
 from bridge.sandbox.groups import Groups
 from bridge.sandbox.linkcodes import LinkCodes
+from bridge.sandbox.newsletters import Newsletters
 from bridge.sandbox.nodes import Node
 from bridge.sandbox.oracle import Oracle
 from bridge.sandbox.pairing import Pairing
@@ -29,6 +30,7 @@ class World:
     relay: Relay
     phones: Phones
     profiles: Profiles
+    newsletters: Newsletters
     pairing: Pairing
     codes: LinkCodes
     connections: Connections
@@ -55,6 +57,7 @@ class World:
             relay=relay,
             phones=phones,
             profiles=profiles,
+            newsletters=Newsletters(state, accounts, relay),
             pairing=pairing,
             codes=LinkCodes(pairing),
             connections=connections,

@@ -57,6 +57,9 @@ class Sandbox:
     def post(self, path: str, **body: Any) -> Any:
         return self._call("POST", path, json=body).json()
 
+    def patch(self, path: str, **body: Any) -> Any:
+        return self._call("PATCH", path, json=body).json()
+
     def delete(self, path: str, **query: Any) -> Any:
         return self._call("DELETE", path, params=query).json()
 

@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 import time
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def outward(value: Any) -> Any:
         return {"bytes": _b64(value)}
     if isinstance(value, str | int | float | None):
         return value
-    return [outward(item) for item in value] if hasattr(value, "__iter__") else repr(value)
+    return [outward(item) for item in value] if hasattr(value, "__len__") else repr(value)
 
 
 def inward(value: Any) -> Any:
@@ -128,7 +129,8 @@ def do(request: dict[str, Any]) -> object:
     if method == "stop":
         with _gate:
             return client.stop()
-    return getattr(client, method)(*arguments)
+    found = attrgetter(method)(client)
+    return found(*arguments) if callable(found) else found
 
 
 def answer(request: dict[str, Any]) -> None:

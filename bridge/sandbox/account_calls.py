@@ -12,7 +12,9 @@ from bridge.sandbox import shapes
 from bridge.sandbox.accounts import Account
 from bridge.sandbox.appstate import Setting
 from bridge.sandbox.calls import BadRequest, Route, body
+from bridge.sandbox.history import MAX_MESSAGES
 from bridge.sandbox.http import Request, Response, json_response
+from bridge.sandbox.nodes import Jid
 from bridge.sandbox.profiles import MAX_PICTURE_BYTES
 from bridge.sandbox.world import World
 
@@ -54,6 +56,41 @@ class ChangeChat(msgspec.Struct):
     muted_until: int | None = None
     pinned: bool | None = None
     archived: bool | None = None
+
+
+class PastMessage(msgspec.Struct):
+    """A text that phone and chat exchanged before; `at` in seconds since 1970, now without one."""
+
+    chat: str
+    text: str
+    from_me: bool = False
+    at: int | None = None
+
+
+class AddHistory(msgspec.Struct):
+    messages: list[PastMessage]
+
+
+async def add_history(world: World, request: Request, phone: str) -> Response:
+    """Give a phone a past: clients that are linked get it now, others when they are linked."""
+    asked = body(request, AddHistory)
+    having, _ = world.phones.create(phone, None)
+    account = having.account
+    if len(asked.messages) + len(world.history.of(account)) > MAX_MESSAGES:
+        raise BadRequest(f"a phone remembers {MAX_MESSAGES} messages at most")
+    chats = [_chat(world, one.chat) for one in asked.messages]
+    added = [
+        world.history.add(account, chat, one.text, from_me=one.from_me, at=one.at)
+        for chat, one in zip(chats, asked.messages, strict=True)
+    ]
+    for device in account.linked():
+        world.history.send(device)
+    return json_response(200, {"message_ids": [one.id for one in added]})
+
+
+def _chat(world: World, chat: str) -> Jid:
+    group = world.groups.find(Jid.parse(chat))
+    return world.accounts.by_phone(chat).lid if group is None else group.jid
 
 
 async def profile(world: World, request: Request, phone: str) -> Response:
@@ -184,5 +221,6 @@ ROUTES: Final = (
     Route("POST", _PHONE + "/block", block, body=Block, answer=shapes.ProfileInfo),
     Route("POST", _PHONE + "/contacts", save_contact, body=SaveContact, answer=shapes.AppStateValues),
     Route("POST", _PHONE + "/chats", change_chat, body=ChangeChat, answer=shapes.AppStateValues),
+    Route("POST", _PHONE + "/history", add_history, body=AddHistory, answer=shapes.MessageIds),
     Route("GET", _PHONE + "/app-state", app_state, answer=shapes.AppStateValues),
 )

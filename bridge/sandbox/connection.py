@@ -296,6 +296,7 @@ class Connection:
                 device.provisioned = True
                 self._world.accounts.save_device(device)
                 self._world.phones.phone_of(device.account).provision(device)
+                self._world.history.send(device)
 
     async def _write(self, cipher: Cipher) -> None:
         while True:

@@ -178,6 +178,10 @@ class Phone:
         key.keyData.keyData = self.account.app_state_key
         key.keyData.timestamp = int(time.time() * 1000)
         key.keyData.fingerprint.rawID = 1
+        self.send_peer(device, message)
+
+    def send_peer(self, device: Device, message: "e2e.Message") -> None:
+        """Tell a device of this account something that is meant for it alone."""
         entry = self._entry(device, message.SerializeToString())
         attrs: Attrs = {"id": new_message_id(), "type": "text", "category": "peer", "to": device.jid}
         self._all.relay.message(self.device, Node("message", attrs, entry.children()))

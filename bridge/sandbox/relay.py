@@ -185,9 +185,10 @@ class Relay:
     def _to_account(self, sender: Device, to: Jid, recipient: Account | None, node: Node, seq: int) -> None:
         carried = _carried(sender, node)
         shared = [child for child in node.children() if child.tag not in _ENVELOPE]
+        blocked = recipient is not None and sender.account.lid in recipient.blocked
         for jid, copies in _participants(node):
             device = self._accounts.device(jid)
-            if device is None or device is sender:
+            if device is None or device is sender or (blocked and device.account is recipient):
                 continue
             attrs = _addressed(sender, device, recipient, carried, to)
             self._copy(device, seq, recipient)

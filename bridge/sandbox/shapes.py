@@ -206,3 +206,7 @@ class NewsletterInfo(msgspec.Struct, frozen=True):
 
 class NewsletterList(msgspec.Struct, frozen=True):
     newsletters: list[NewsletterInfo]
+
+
+class MessageIds(msgspec.Struct, frozen=True):
+    message_ids: list[str]

@@ -79,6 +79,13 @@ CREATE TABLE app_state_value (
 CREATE TABLE profile (phone TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE picture (id TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 
+-- What phones had written before a client was linked.
+CREATE TABLE history (
+    phone TEXT NOT NULL, chat TEXT NOT NULL, id TEXT NOT NULL, author TEXT NOT NULL, text TEXT NOT NULL,
+    at INTEGER NOT NULL
+);
+CREATE INDEX history_of_phone ON history (phone, at);
+
 -- Newsletters with their posts, as JSON (`newsletters.py`).
 CREATE TABLE newsletter (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 

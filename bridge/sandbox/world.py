@@ -8,6 +8,7 @@ from bridge.sandbox.connections import Connections
 from bridge.sandbox.fault_plan import Schedules
 from bridge.sandbox.faults import Faults
 from bridge.sandbox.groups import Groups
+from bridge.sandbox.history import History
 from bridge.sandbox.linkcodes import LinkCodes
 from bridge.sandbox.newsletters import Newsletters
 from bridge.sandbox.nodes import Node
@@ -31,6 +32,7 @@ class World:
     phones: Phones
     profiles: Profiles
     newsletters: Newsletters
+    history: History
     pairing: Pairing
     codes: LinkCodes
     connections: Connections
@@ -58,6 +60,7 @@ class World:
             phones=phones,
             profiles=profiles,
             newsletters=Newsletters(state, accounts, relay),
+            history=History(state, accounts, phones),
             pairing=pairing,
             codes=LinkCodes(pairing),
             connections=connections,

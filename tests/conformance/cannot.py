@@ -19,6 +19,20 @@ class Cannot:
 
 CANNOT: Final = (
     Cannot("archive, pin, mute, star, label events", "app state changes are not forwarded as events", "MarkChatAsRead"),
+    Cannot(
+        "the business name in get_user_info",
+        "whatsmeow puts it into the contact store only; is_on_whatsapp has it",
+        "UserInfo.VerifiedName",
+    ),
+    Cannot("the id of a changed profile picture", "the Picture event has no field for it", "Picture.PictureID"),
+    Cannot("the new value in an event of a privacy setting", "it says which setting, not what to", "NewSettings"),
+    Cannot(
+        "an answer of set_privacy_setting",
+        "it is set, but what the library returns is raised as an error",
+        "SetPrivacySettingReturnFunction",
+    ),
+    Cannot("the about text of a contact as an event", "it is not forwarded; get_user_info has it", "UserAbout"),
+    Cannot("calls of an own status privacy", "it can be read, there is no call to change it", "set_status_privacy"),
     Cannot("push name changes of a contact", "the event is not forwarded", "PushNameEv"),
     Cannot(
         "media retry (a phone uploads a file again)", "no call to ask, and its event is not forwarded", "MediaRetry"

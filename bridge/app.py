@@ -25,10 +25,14 @@ from bridge.instances.actor import Parts
 from bridge.instances.directory import Directory
 from bridge.janitor import Janitor
 from bridge.keyform import hint, make_key
+from bridge.net.guard import Guard
 from bridge.store.rows import NewKey
 from bridge.store.store import Store
+from bridge.vault import open_vault
 from bridge.webhooks import sign
+from bridge.webhooks.desk import Desk
 from bridge.webhooks.dispatcher import Dispatcher
+from bridge.webhooks.post import Poster
 from supervisor import INFINITY, ChildSpec, Intensity, Snapshot, Strategy, Supervisor
 
 log = structlog.get_logger()
@@ -64,7 +68,8 @@ class App:
     def __init__(self, settings: Settings, database_url: str, *, sandbox: SandboxTrust | None = None) -> None:
         self._settings = settings
         self.node = new_node_id()
-        self.store = Store(database_url)
+        vault = open_vault(settings.main_key, settings.old_main_keys, settings.data_dir / "main-key")
+        self.store = Store(database_url, vault=vault)
         self.engines = EnginePool(
             EngineConfig(
                 database_url=database_url,
@@ -77,7 +82,8 @@ class App:
         )
         parts = Parts(self.store, self.engines, self.node, settings.send_timeout_s)
         self.directory = Directory(parts)
-        self.dispatcher = Dispatcher(self.store, node=self.node, allow_private=settings.webhook_allow)
+        guard = Guard(settings.webhook_allow)
+        self.dispatcher = Dispatcher(self.store, node=self.node, poster=Poster(guard))
         self.store.events.on_commit(self.dispatcher.wake)
         self.janitor = Janitor(self.store, audit_s=settings.audit_days * 86_400)
         context = ApiContext(
@@ -85,6 +91,7 @@ class App:
             directory=self.directory,
             probes=self,
             node=self.node,
+            webhooks=Desk(self.store, self.dispatcher, guard),
             auth_on=settings.auth,
             limits=Limits(rate_per_s=settings.rate_per_s),
             trusted_proxies=settings.trusted_proxies,
@@ -205,10 +212,14 @@ class App:
             return
         secret = self._settings.webhook_secret
         if not secret:
-            made = sign.show(sign.new_secret())
-            secret = (await self.store.settings.put_if_absent("default_endpoint_secret", made.encode())).decode()
-            self._new_secret = made if secret == made else None
+            kept, made = await self.store.settings.secret("default_endpoint_secret", _make_secret)
+            secret = kept.decode()
+            self._new_secret = secret if made else None
         await self.store.endpoints.upsert(DEFAULT_ENDPOINT, None, self._settings.webhook_url, (), sign.read(secret))
+
+
+def _make_secret() -> bytes:
+    return sign.show(sign.new_secret()).encode()
 
 
 def _digest(key: str) -> bytes:

@@ -48,6 +48,10 @@ class Settings:
     """`whsec_` and base64 of 24 to 64 bytes; empty: made at first start."""
     webhook_allow: tuple[str, ...] = ()
     """Private addresses that webhooks may reach all the same: `host:port` or a network, separated by commas."""
+    main_key: str = ""
+    """32 bytes in base64 or hexadecimal that encrypt stored secrets; empty: made once, in the data directory."""
+    old_main_keys: tuple[str, ...] = ()
+    """Earlier main keys, separated by commas: what they encrypted is encrypted anew at the next start."""
     sessions_per_host: int = 25
     """How many WhatsApp sessions share one engine process; 1 isolates them fully."""
     engine_idle_s: float = 45.0

@@ -23,6 +23,8 @@ from bridge.store.embedded import Embedded
 from bridge.store.migrate import migrate
 from bridge.store.store import Store
 from bridge.store.trio_psycopg import TrioConnection
+from bridge.vault import Vault
+from tests.support.hooks import MAIN_KEY
 
 _PREFIX = "bridge-test-postgres-"
 _MEASURED = "measured"
@@ -102,7 +104,7 @@ def database_url(postgres: Embedded, migrated_template: str) -> Iterator[str]:
 @pytest.fixture
 async def store(database_url: str) -> AsyncIterator[Store]:
     """Return a started store on a database of this test's own."""
-    store, stop = Store(database_url), trio.Event()
+    store, stop = Store(database_url, vault=Vault(MAIN_KEY)), trio.Event()
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(store.run, stop=stop))
         yield store

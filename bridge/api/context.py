@@ -9,8 +9,10 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from bridge.domain.ids import CommandId, EndpointId, InstanceKey, KeyId, MessageId, NodeId
+from bridge.domain.lanes import Answer
 from bridge.domain.questions import Question
 from bridge.domain.sends import SendOptions
+from bridge.store.endpoints import EndpointRow, EndpointSpec, Lag
 from bridge.store.rows import AuditRow, InstanceRow, KeyRow, NewKey, Page
 
 T = TypeVar("T")
@@ -125,6 +127,43 @@ class Endpoints(Protocol):
     async def upsert(
         self, id: EndpointId, instance_key: InstanceKey | None, url: str, events: Sequence[str], secret: bytes
     ) -> object: ...
+    async def insert(self, id: EndpointId, spec: EndpointSpec, secret: bytes, /) -> bool: ...
+    async def change(
+        self,
+        id: EndpointId,
+        *,
+        instance_key: InstanceKey | None,
+        every_instance: bool,
+        url: str | None,
+        events: Sequence[str] | None,
+        headers: Mapping[str, str] | None,
+        ordering: str | None,
+        timeout_s: float | None,
+        max_age_s: float | None,
+    ) -> EndpointRow | None: ...
+    async def get(self, id: EndpointId, /) -> EndpointRow | None: ...
+    async def page(
+        self,
+        *,
+        instance_key: InstanceKey | None,
+        limit: int,
+        cursor: str | None,
+        only: frozenset[str] | None,
+    ) -> Page[EndpointRow]: ...
+    async def lag(self, ids: Sequence[EndpointId], /) -> Mapping[EndpointId, Lag]: ...
+    async def rotate(self, id: EndpointId, secret: bytes, /) -> EndpointRow | None: ...
+    async def set_state(self, id: EndpointId, state: str, reason: str | None = None, /) -> EndpointRow | None: ...
+    async def remove(self, id: EndpointId, /) -> bool: ...
+
+
+class Webhooks(Protocol):
+    """What delivery does for the API. `admit` raises `url_refused`, `admit_headers` `header_refused` (422)."""
+
+    async def admit(self, url: str) -> None: ...
+    def admit_headers(self, headers: Mapping[str, str]) -> None: ...
+    async def test(self, id: EndpointId, instance: InstanceKey | None) -> Answer | None: ...
+    def resumed(self, id: EndpointId) -> None: ...
+    def held(self) -> frozenset[EndpointId]: ...
 
 
 class ApiStore(Protocol):
@@ -198,6 +237,7 @@ class ApiContext:
     directory: Directory
     probes: Probes
     node: NodeId
+    webhooks: Webhooks
     auth_on: bool = True
     limits: Limits = field(default_factory=Limits)
     trusted_proxies: tuple[str, ...] = ()

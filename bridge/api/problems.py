@@ -160,6 +160,13 @@ class OutcomeUnknown(ApiError):
     certain = False
 
 
+class UnknownWebhook(ApiError):
+    """No webhook has this id."""
+
+    code = "unknown_webhook"
+    status = 404
+
+
 class TimedOut(ApiError):
     """The bridge did not finish in time; what was begun may still happen."""
 

@@ -11,6 +11,7 @@ from bridge.domain import schedule
 
 PARK_AFTER = 5
 """Tries of one event, by an endpoint that is otherwise well, until its lane goes on without it."""
+SHOWN_BYTES = 2_048
 GONE = 410
 TOO_MANY = 429
 
@@ -35,6 +36,9 @@ class Answer:
     error: str | None = None
     timed_out: bool = False
     retry_after_s: float | None = None
+    body: str | None = None
+    """The first `SHOWN_BYTES` of the answer's body."""
+    duration_ms: int = 0
 
     @property
     def ok(self) -> bool:

@@ -21,6 +21,8 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 URL_MAX = 2_048
+ADMIT_S = 5.0
+"""For resolving the name of an endpoint that is being made."""
 PORTS = {"http": 80, "https": 443}
 _SPACE_OR_CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
 
@@ -92,6 +94,19 @@ class Guard:
         if _is_address(target.host):
             self._check(target, ipaddress.ip_address(target.host))
         return target
+
+    async def admit(self, url: str) -> None:
+        """Judge the URL of an endpoint that is being made; raise `UrlRefused`.
+
+        Its name must resolve, unless it is allowed by name: what is allowed may be started later.
+        """
+        target = self.judge(url)
+        if (target.host, target.port) in self._hosts:
+            return
+        with trio.move_on_after(ADMIT_S):
+            await self.addresses(target)
+            return
+        raise UrlRefused(f"Its name did not resolve in {ADMIT_S:g} s.")
 
     async def addresses(self, target: Target) -> Sequence[str]:
         """Resolve the host; raise `UrlRefused` unless there is an address and each one is allowed."""

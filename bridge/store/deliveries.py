@@ -1,6 +1,7 @@
 """The deliveries: what is still to be posted to which endpoint, in which order, and how each attempt ended."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -14,11 +15,15 @@ from bridge.domain.lanes import Fate
 from bridge.store.events import storable
 from bridge.store.pool import Pool
 from bridge.store.queries import load
+from bridge.store.sealed import Headers, Sealer
 from bridge.store.trio_psycopg import TrioConnection
+from bridge.vault import NoMainKey, SecretUnreadable, Vault
 
 ERROR_MAX = 500
 """Characters of an error that are kept."""
 PRUNE_BATCH = 5_000
+LANE_COLUMNS = 9
+"""Of a claim's rows: the first are the lane's and its endpoint's, those of the delivery follow."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -29,9 +34,16 @@ class Destination:
     id: EndpointId
     url: str
     keys: tuple[bytes, ...]
-    """The secrets that sign: two during a rotation."""
+    """The secrets that sign: two during a rotation, none when they cannot be read."""
     timeout_s: float
     max_age_s: float
+    headers: Headers = ()
+    """Those that its owner wants on every request."""
+    failing_since: float | None = None
+    """Since when every attempt has failed, as far as it is stored; seconds since 1970."""
+
+    def __repr__(self) -> str:
+        return f"Destination({self.id})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +78,9 @@ class Attempted:
     status: int | None = None
     error: str | None = None
     wait_s: float | None = None
+    duration_ms: int | None = None
+    answer: str | None = None
+    """The beginning of what the receiver answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +121,9 @@ class DeliveryRow:
 class Deliveries:
     """The repository of lanes and deliveries."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, vault: Vault | None = None) -> None:
         self._pool = pool
+        self._sealer = Sealer(vault)
         self._sql = load("deliveries")
 
     async def settle_and_claim(
@@ -137,7 +153,7 @@ class Deliveries:
             if attempted or released:
                 await self._settle(conn, node, attempted, released)
             cursor = await conn.execute(self._sql["claim"], claim, prepare=True, binary=True)
-            lanes = _lanes(await cursor.fetchall())
+            lanes = self._lanes(await cursor.fetchall())
             if empty := [lane for lane in lanes if not lane.deliveries]:
                 await self._recount(conn, node, empty)
         return tuple(lane for lane in lanes if lane.deliveries)
@@ -214,6 +230,8 @@ class Deliveries:
                 "status": one.status,
                 "error": None if one.error is None else storable(one.error[:ERROR_MAX]),
                 "wait_s": one.wait_s,
+                "duration_ms": one.duration_ms,
+                "answer": None if one.answer is None else storable(one.answer),
             }
             for one in attempted
         ]
@@ -238,17 +256,22 @@ class Deliveries:
             locked = {"endpoints": [row[0] for row in rows], "keys": [row[1] for row in rows]}
             await conn.execute(self._sql["recount_locked"], locked)
 
+    def _lanes(self, rows: Sequence[tuple[Any, ...]]) -> list[ClaimedLane]:
+        """Group the rows of a claim, which come ordered by lane and then by `seq`."""
+        lanes: list[ClaimedLane] = []
+        for (_, key), group in groupby(rows, lambda row: (row[0], row[1])):
+            mine = list(group)
+            pending = tuple(Pending(*row[LANE_COLUMNS:-1]) for row in mine if row[-2] is not None)
+            lanes.append(ClaimedLane(self._destination(mine[0]), key, pending))
+        return lanes
 
-def _lanes(rows: Sequence[tuple[Any, ...]]) -> list[ClaimedLane]:
-    """Group the rows of a claim, which come ordered by lane and then by `seq`."""
-    lanes: list[ClaimedLane] = []
-    for (endpoint_id, key), group in groupby(rows, lambda row: (row[0], row[1])):
-        mine = list(group)
-        _, _, url, secret, old_secret, timeout_s, max_age_s, *_ = mine[0]
-        keys = (secret,) if old_secret is None else (secret, old_secret)
-        destination = Destination(endpoint_id, url, keys, timeout_s, max_age_s)
-        pending = tuple(
-            Pending(row[7], row[8], row[9], row[10], row[11], row[12]) for row in mine if row[12] is not None
-        )
-        lanes.append(ClaimedLane(destination, key, pending))
-    return lanes
+    def _destination(self, row: tuple[Any, ...]) -> Destination:
+        id, _, url, secret, old_secret, headers, timeout_s, max_age_s, failing_since = row[:LANE_COLUMNS]
+        keys: tuple[bytes, ...] = ()
+        own: Headers = ()
+        with suppress(SecretUnreadable, NoMainKey):
+            own = self._sealer.headers(id, headers)
+            keys = (self._sealer.secret(id, secret),)
+            if old_secret is not None:
+                keys = (*keys, self._sealer.secret(id, old_secret))
+        return Destination(id, url, keys, timeout_s, max_age_s, own, failing_since)

@@ -27,6 +27,7 @@ from bridge.store.pool import Pool, conninfo_for
 from bridge.store.queries import load
 from bridge.store.settings import Settings
 from bridge.store.trio_psycopg import TrioConnection
+from bridge.vault import Vault
 
 log = structlog.get_logger()
 
@@ -37,19 +38,21 @@ CONNECT_WAIT_MAX_S = 2.0
 class Store:
     """Everything that outlives the process. Its attributes are the repositories; they work while `run` does."""
 
-    def __init__(self, dsn: str, *, pool_size: int = 8) -> None:
+    def __init__(self, dsn: str, *, vault: Vault | None = None, pool_size: int = 8) -> None:
+        """`vault` seals the secrets of endpoints; without one they can neither be stored nor read."""
         self._dsn = dsn
+        self._vault = vault
         self.pool = Pool(dsn, size=pool_size)
         self.instances = Instances(self.pool)
         self.commands = Commands(self.pool)
         self.keys = Keys(self.pool)
         self.audit = Audit(self.pool)
-        self.settings = Settings(self.pool)
+        self.settings = Settings(self.pool, vault)
         self.messages = Messages(self.pool)
         self.media = MediaRows(self.pool)
         self.events = Ingest(self.pool)
-        self.endpoints = Endpoints(self.pool)
-        self.deliveries = Deliveries(self.pool)
+        self.endpoints = Endpoints(self.pool, vault)
+        self.deliveries = Deliveries(self.pool, vault)
         self.housekeeping = Housekeeping(self.pool)
         self._hints = Hints(
             dsn, self.pool, on_connect=partial(self._set_healthy, True), on_lost=partial(self._set_healthy, False)
@@ -66,6 +69,8 @@ class Store:
         self.pool.open()
         try:
             await self._migrate()
+            if self._vault is not None:
+                await self.endpoints.reseal()
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._hints.run)
                 async with trio.open_nursery() as ingest:

@@ -40,10 +40,15 @@ class Breaker:
     def succeeded(self, lane: str, at: float) -> frozenset[str] | None:
         """Note a success; return the lanes that need not wait any longer, None meaning all."""
         was_held, waiting = self.probe_at is not None, frozenset(self.unreachable - {lane})
+        self.forget()
+        self.succeeded_at = at
+        return None if was_held else waiting
+
+    def forget(self) -> None:
+        """Forget every failure."""
         self.failing.clear()
         self.unreachable.clear()
-        self.probe_at, self.probe_wait_s, self.succeeded_at = None, PROBE_FIRST_S, at
-        return None if was_held else waiting
+        self.probe_at, self.probe_wait_s = None, PROBE_FIRST_S
 
     def failed(self, lane: str, answer: Answer, now: float, *, jitter: float) -> bool:
         """Note a failure; return whether the endpoint is held from now on."""

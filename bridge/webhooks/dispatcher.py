@@ -115,6 +115,13 @@ class Dispatcher:
         self._wakes += 1
         self._signal.set()
 
+    def forgive(self, id: EndpointId) -> None:
+        """Let an endpoint go on that was held or paused: all its lanes are due now."""
+        if (breaker := self._breakers.get(id)) is not None:
+            breaker.forget()
+        self._hastened[id] = None
+        self.wake()
+
     @property
     def stats(self) -> Stats:
         counts = self._counts
@@ -263,7 +270,15 @@ class Dispatcher:
                 decision = self._judge(lane, pending, breaker, answer)
                 self._attempted.append(
                     Attempted(
-                        to.id, lane.key, pending.event_id, decision.fate, answer.status, answer.error, decision.wait_s
+                        to.id,
+                        lane.key,
+                        pending.event_id,
+                        decision.fate,
+                        answer.status,
+                        answer.error,
+                        decision.wait_s,
+                        answer.duration_ms,
+                        answer.body,
                     )
                 )
                 self._recorded(soon=False)

@@ -4,16 +4,17 @@ import os
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 
 import certifi
 import h11
 import trio
 
-from bridge.domain.lanes import Answer
+from bridge.domain.lanes import SHOWN_BYTES, Answer
 from bridge.net.guard import Guard, Target, UrlRefused
 from bridge.store.deliveries import Destination, Pending
+from bridge.store.sealed import Headers as OwnHeaders
 from bridge.webhooks.link import Headers, Link, Reply, Stale
 from bridge.webhooks.sign import sign
 
@@ -32,6 +33,7 @@ class _Site:
     """What is known of an endpoint's URL, and the connections that are kept to it, the last used one last."""
 
     url: str
+    own: OwnHeaders
     target: Target
     headers: Headers
     path: bytes
@@ -49,6 +51,13 @@ class Poster:
 
     async def post(self, to: Destination, delivery: Pending) -> Answer:
         """Make one attempt within the endpoint's timeout, from the look-up of its name to the head of the answer."""
+        if not to.keys:  # nothing goes out unsigned
+            return Answer(None, "its secret cannot be read; give the main key back, or rotate the secret")
+        began = trio.current_time()
+        answer = await self._attempt(to, delivery)
+        return replace(answer, duration_ms=round((trio.current_time() - began) * 1000))
+
+    async def _attempt(self, to: Destination, delivery: Pending) -> Answer:
         link: Link | None = None
         try:
             with trio.move_on_after(to.timeout_s):
@@ -90,15 +99,16 @@ class Poster:
 
     async def _site(self, to: Destination) -> _Site:
         site = self._sites.get(to.id)
-        if site is not None and site.url == to.url:
+        if site is not None and site.url == to.url and site.own == to.headers:
             return site
         target = self._guard.judge(to.url)
         headers: Headers = [
             (b"host", target.authority.encode()),
             (b"user-agent", USER_AGENT.encode()),
             (b"content-type", b"application/json"),
+            *((name.encode(), value.encode()) for name, value in to.headers),
         ]
-        old, new = site, _Site(to.url, target, headers, target.path.encode())
+        old, new = site, _Site(to.url, to.headers, target, headers, target.path.encode())
         if len(self._sites) >= SITES_MAX:
             old = self._sites.pop(next(iter(self._sites)))
         self._sites[to.id] = new
@@ -135,11 +145,13 @@ def _headers(site: _Site, to: Destination, delivery: Pending, body: bytes) -> He
 
 
 def _answer(reply: Reply) -> Answer:
+    body = reply.body[:SHOWN_BYTES].decode("utf-8", "replace") or None
     if 200 <= reply.status < 300:
-        return Answer(reply.status)
-    shown = reply.body[:SHOWN_CHARS].decode("utf-8", "replace").strip()
+        return Answer(reply.status, body=body)
+    shown = (body or "")[:SHOWN_CHARS].strip()
     error = f"HTTP {reply.status}" + (f": {shown}" if shown else "")
-    return Answer(reply.status, error, retry_after_s=retry_after_s(reply.header(b"retry-after"), time.time()))
+    asked = retry_after_s(reply.header(b"retry-after"), time.time())
+    return Answer(reply.status, error, retry_after_s=asked, body=body)
 
 
 def retry_after_s(value: str | None, now: float) -> float | None:

@@ -14,7 +14,7 @@ from bridge.domain.ids import NodeId
 from bridge.ids import new_instance_key, new_key_id
 from bridge.store.rows import NewKey
 from bridge.store.store import Store
-from tests.support.api import API_KEY, DEADLINE_S, Probes, serving
+from tests.support.api import API_KEY, DEADLINE_S, FormOnly, Probes, serving
 
 
 class StoredInstances:
@@ -32,7 +32,7 @@ async def client_of(store: Store) -> AsyncIterator[httpx2.AsyncClient]:
     """Serve the API on `store`; the client has a key that is in it."""
     await add_key(store, API_KEY)
     directory = cast("Directory", StoredInstances(store))
-    context = ApiContext(store, directory, Probes(), NodeId("node_test"))
+    context = ApiContext(store, directory, Probes(), NodeId("node_test"), FormOnly())
     async with (
         serving(create_app(context), drain_s=1) as (_, bound, _stop),
         httpx2.AsyncClient(

@@ -13,7 +13,7 @@ from bridge.ids import first_event_id, new_event_id, new_node_id
 from bridge.store.deliveries import Attempted, ClaimedLane, Released
 from bridge.store.queries import load
 from bridge.store.store import Store
-from tests.support.hooks import endpoint, owned, pass_time, rows, run, text_event
+from tests.support.hooks import SECRET, endpoint, owned, pass_time, rows, run, text_event
 
 URL = "http://203.0.113.1/"
 NODE = new_node_id()
@@ -208,11 +208,9 @@ async def test_during_a_rotation_both_secrets_sign(store: Store) -> None:
     instance = await owned(store)
     target = await endpoint(store, URL)
     await instance.append(text_event())
-    row = await store.endpoints.get(target)
-    assert row is not None and repr(row.secret) not in repr(row)
     await store.endpoints.rotate(target, b"n" * 32)
     (lane,) = await claim(store)
-    assert lane.destination.keys == (b"n" * 32, row.secret)
+    assert lane.destination.keys == (b"n" * 32, SECRET)
     await run(store, "update bridge.endpoint set old_secret_until = now()")
     (lane,) = await claim(store, [], [release(lane)])
     assert lane.destination.keys == (b"n" * 32,)

@@ -14,7 +14,8 @@ from bridge.domain.schedule import ASKED_MAX_S, LAST_WAIT_S, SLOW_WAIT_S
 from bridge.ids import new_endpoint_id, new_node_id
 from bridge.store.deliveries import Attempted, ClaimedLane, Released
 from bridge.store.store import Store
-from tests.support.hooks import SECRET, Owned, owned, rows, run, text_event
+from bridge.vault import Vault
+from tests.support.hooks import MAIN_KEY, SECRET, Owned, owned, rows, run, text_event
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,10 @@ class World:
 async def test_any_history_keeps_each_lane_in_order_and_loses_nothing(
     database_url: str, history: list[Append | Claim | Work | Crash | PassTime]
 ) -> None:
-    store, stop = Store(database_url), trio.Event()  # here, for Hypothesis runs each example in a loop of its own
+    store, stop = (
+        Store(database_url, vault=Vault(MAIN_KEY)),
+        trio.Event(),
+    )  # here, for Hypothesis runs each example in a loop of its own
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(store.run, stop=stop))
         instance, endpoint = await owned(store), new_endpoint_id()

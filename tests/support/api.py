@@ -20,8 +20,10 @@ from bridge.domain.sends import SendOptions
 from bridge.errors import BridgeError
 from bridge.ids import new_instance_key
 from bridge.instances.errors import AlreadyConnected
+from bridge.net.guard import Guard
 from bridge.store.errors import InstanceNotFound
 from bridge.store.rows import InstanceRow, Page
+from bridge.webhooks import own_headers
 from supervisor import Snapshot
 from supervisor.snapshot import Kind
 from supervisor.snapshot import State as NodeState
@@ -122,6 +124,26 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         if self.broken is not None:
             raise self.broken
+
+
+class FormOnly:
+    """Judges the form of URLs as the real thing does, and resolves nothing."""
+
+    async def admit(self, url: str) -> None:
+        await trio.lowlevel.checkpoint()
+        Guard().judge(url)
+
+    def admit_headers(self, headers: Mapping[str, str]) -> None:
+        own_headers.judge(headers)
+
+    async def test(self, id: EndpointId, instance: InstanceKey | None) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def resumed(self, id: EndpointId) -> None:
+        pass
+
+    def held(self) -> frozenset[EndpointId]:
+        return frozenset()
 
 
 @dataclass
@@ -342,7 +364,14 @@ async def running_api(
     directory = MemoryDirectory(store)
     probes = Probes()
     context = ApiContext(
-        store, directory, probes, NodeId("node_test"), auth_on=auth_on, limits=limits or Limits(), **settings
+        store,
+        directory,
+        probes,
+        NodeId("node_test"),
+        FormOnly(),
+        auth_on=auth_on,
+        limits=limits or Limits(),
+        **settings,
     )
     async with (
         serving(create_app(context), timing=timing, drain_s=drain_s) as (server, bound, stop),

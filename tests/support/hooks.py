@@ -19,6 +19,7 @@ from bridge.webhooks.envelope import InstanceView, draft
 
 DEADLINE_S = 10.0
 SECRET = b"a secret of the tests, 32 bytes!"
+MAIN_KEY = b"a main key of the tests, 32 byte"
 _numbers = itertools.count(1)
 
 

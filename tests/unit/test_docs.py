@@ -22,7 +22,7 @@ from bridge.sandbox.control import ROUTES
 from bridge.webhooks import sign
 from ops import state_machine
 from receiver import cli as receiver_cli
-from tests.support.api import MemoryDirectory, MemoryStore, Probes
+from tests.support.api import FormOnly, MemoryDirectory, MemoryStore, Probes
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -99,7 +99,7 @@ def test_every_flag_of_the_commands_is_named_in_operations() -> None:
 
 def test_the_routes_that_are_told_of_are_those_that_there_are() -> None:
     store = MemoryStore()
-    app = create_app(ApiContext(store, MemoryDirectory(store), Probes(), NodeId("node_1")))
+    app = create_app(ApiContext(store, MemoryDirectory(store), Probes(), NodeId("node_1"), FormOnly()))
     real = {
         f"{method} {rule.rule.replace('<', '{').replace('>', '}')}"
         for rule in app.url_map.iter_rules()

@@ -6,7 +6,7 @@
 -- Locked rows are updated where they lie. A lane that somebody wrote to since our snapshot, in which its deliveries would
 -- look as they did before, is not found there: it stays due, and is claimed after the wake of whoever wrote to it.
 with free as materialized (
-    select e.id, e.url, e.secret, e.timeout_s, e.max_age_s, coalesce(b.free, %(free)s) as free,
+    select e.id, e.url, e.secret, e.headers, e.timeout_s, e.max_age_s, e.failing_since, coalesce(b.free, %(free)s) as free,
            case when e.old_secret_until > now() then e.old_secret end as old_secret
     from bridge.endpoint e
     left join unnest(%(ids)s::text[], %(frees)s::int[]) as b (id, free) on b.id = e.id
@@ -28,7 +28,8 @@ with free as materialized (
     where l.ctid = any (array(select place from due))
     returning l.endpoint_id, l.key
 )
-select c.endpoint_id, c.key, f.url, f.secret, f.old_secret, f.timeout_s, f.max_age_s,
+select c.endpoint_id, c.key, f.url, f.secret, f.old_secret, f.headers, f.timeout_s, f.max_age_s,
+       extract(epoch from f.failing_since)::float8,
        d.event_id, e.instance_key, d.attempts, extract(epoch from d.created_at)::float8,
        extract(epoch from d.first_failed_at)::float8, e.body, set_config('synchronous_commit', 'off', true)
 from claimed c
@@ -48,7 +49,8 @@ order by c.endpoint_id, c.key, d.seq
 -- they wait. A lane with nothing left is gone. A lane whose lease another node has now is counted, but not given back.
 with result as materialized (
     select * from json_to_recordset(%(results)s::json) as r (
-        endpoint_id text, lane_key text, event_id text, fate text, status int, error text, wait_s double precision
+        endpoint_id text, lane_key text, event_id text, fate text, status int, error text, wait_s double precision,
+        duration_ms int, answer text
     )
 ), given as materialized (
     select * from json_to_recordset(%(lanes)s::json) as g (
@@ -69,6 +71,8 @@ with result as materialized (
     set attempts = d.attempts + 1,
         last_status = r.status,
         last_error = r.error,
+        duration_ms = r.duration_ms,
+        answer = r.answer,
         state = case when r.fate in ('delivered', 'dead') then r.fate else 'pending' end,
         finished_at = case when r.fate in ('delivered', 'dead') then now() end,
         first_failed_at = case when r.fate = 'delivered' then d.first_failed_at
@@ -77,7 +81,13 @@ with result as materialized (
     from result r
     join held h on h.endpoint_id = r.endpoint_id and h.key = r.lane_key
     where d.event_id = r.event_id and d.endpoint_id = r.endpoint_id and d.lane_key = r.lane_key and d.state = 'pending'
-    returning d.endpoint_id, r.lane_key, d.lane_key as now_in, r.fate, r.wait_s
+    returning d.endpoint_id, r.lane_key, d.lane_key as now_in, d.event_id, d.attempts, r.fate, r.wait_s,
+              r.status, r.error, r.duration_ms, r.answer
+), failed as (
+    insert into bridge.attempt (endpoint_id, event_id, number, status, error, duration_ms, answer)
+    select endpoint_id, event_id, attempts, status, error, duration_ms, answer
+    from recorded
+    where fate <> 'delivered'
 ), parked as (
     insert into bridge.lane (endpoint_id, key, pending, next_at)
     select endpoint_id, now_in, 1, now() + make_interval(secs => coalesce(wait_s, 0))

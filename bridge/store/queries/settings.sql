@@ -12,3 +12,8 @@ with inserted as (
 select value from inserted
 union all
 select value from bridge.setting where name = %(name)s and not exists (select from inserted)
+
+-- name: put
+-- A value, whether there is one or not.
+insert into bridge.setting (name, value) values (%(name)s, %(value)s)
+on conflict (name) do update set value = excluded.value

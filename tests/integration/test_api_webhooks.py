@@ -1,5 +1,6 @@
 """Endpoints by call: the API over the real store, the real dispatcher and a receiver on a socket."""
 
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,9 @@ from standardwebhooks import Webhook
 from bridge.api.app import create_app
 from bridge.api.context import ApiContext, Directory
 from bridge.domain.ids import NodeId
+from bridge.ids import new_key_id
 from bridge.net.guard import Guard
+from bridge.store.rows import NewKey
 from bridge.store.store import Store
 from bridge.vault import MAGIC, Vault
 from bridge.webhooks.desk import Desk
@@ -311,3 +314,24 @@ async def test_an_endpoint_whose_secret_cannot_be_read_gets_nothing_unsigned(sto
         await bridge.call("POST", f"/webhooks/{id}/rotate-secret")
         await bridge.call("POST", f"/webhooks/{id}/resume")
         await receiver.until(lambda: len(receiver.received) == 1)
+
+
+async def test_a_key_of_one_instance_sees_and_changes_the_endpoints_of_that_one_only(store: Store) -> None:
+    async with hook() as receiver, bridge_on(store) as bridge:
+        other = await owned(store)
+        ids = {key: (await made(bridge, receiver, instance_key=key))["id"] for key in ("*", other.key)}
+        digest = hashlib.sha256(b"a tenant's key").digest()
+        await store.keys.add(NewKey(new_key_id(), "t", "operator", digest, instances=[bridge.instance.key]))
+        bridge.client.headers["X-Api-Key"] = "a tenant's key"
+        mine = await bridge.call("POST", "/webhooks", {"url": receiver.url}, expect=201)
+        assert mine["instance_key"] == bridge.instance.key
+        assert [one["id"] for one in (await bridge.call("GET", "/webhooks"))["webhooks"]] == [mine["id"]]
+        for key, id in ids.items():
+            await bridge.call("GET", f"/webhooks/{id}", expect=404)
+            await bridge.call("DELETE", f"/webhooks/{id}", expect=404)
+            for method, path in (("POST", "/webhooks"), ("PATCH", f"/webhooks/{mine['id']}")):
+                body = {"url": receiver.url, "instance_key": key}
+                assert (await bridge.call(method, path, body, expect=400 if key == other.key else 403))["code"] in {
+                    "forbidden",
+                    "instance_mismatch",
+                }

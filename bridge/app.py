@@ -12,6 +12,7 @@ from functools import partial
 import structlog
 import trio
 
+from bridge import meters
 from bridge.api.app import create_app
 from bridge.api.context import ApiContext, Limits
 from bridge.api.server import HttpServer
@@ -26,6 +27,8 @@ from bridge.instances.directory import Directory
 from bridge.janitor import Janitor
 from bridge.keyform import hint, make_key
 from bridge.net.guard import Guard
+from bridge.probe import watch_loop
+from bridge.scrape import Scrape
 from bridge.store.rows import NewKey
 from bridge.store.store import Store
 from bridge.vault import open_vault
@@ -96,6 +99,7 @@ class App:
             limits=Limits(rate_per_s=settings.rate_per_s),
             trusted_proxies=settings.trusted_proxies,
             audit=settings.audit,
+            metrics=settings.metrics,
         )
         self.http = HttpServer(create_app(context), host=settings.host, port=settings.port)
         self._new_key: str | None = None
@@ -104,6 +108,7 @@ class App:
         self._started = False
         self._overran = False
         self.stopped = trio.Event()
+        self.scrape = Scrape(self.store, self.dispatcher, self.http, tree=self.tree, ready=lambda: self.ready()[0])
         self.root = Supervisor(
             "root",
             [
@@ -119,7 +124,9 @@ class App:
                 ChildSpec("webhooks", self.dispatcher.run, inspect=lambda: asdict(self.dispatcher.stats)),
                 ChildSpec("janitor", self.janitor.run),
                 ChildSpec("http", self._serve, shutdown_s=8, inspect=self.http.detail),
+                ChildSpec("probe", watch_loop),
             ],
+            on_change=meters.counting("root"),
             strategy=Strategy.REST_FOR_ONE,
             intensity=Intensity(max_restarts=10, period_s=60),
         )
@@ -142,6 +149,10 @@ class App:
     def tree(self) -> Snapshot:
         """Return the process tree."""
         return self.root.snapshot()
+
+    async def metrics(self) -> bytes:
+        """Return what Prometheus is told."""
+        return await self.scrape.text()
 
     # --- life ---------------------------------------------------------------------------------------------------------
 

@@ -42,6 +42,8 @@ class Settings:
     """What the audit trail keeps: changes, all (sends and reads too), or off."""
     audit_days: float = 90.0
     """How long it keeps it."""
+    metrics: str = "key"
+    """/metrics: key (a viewer's at least), open to everybody who can connect, or off."""
     webhook_url: str = ""
     """Where the events of all instances go; more endpoints can be given per instance."""
     webhook_secret: str = ""
@@ -78,6 +80,7 @@ class Settings:
         )
         _require(0 <= self.rate_per_s <= 100_000, "rate_per_s", "calls per second, up to 100000, or 0 for no limit")
         _require(self.audit in ("changes", "all", "off"), "audit", "changes, all or off")
+        _require(self.metrics in ("key", "open", "off"), "metrics", "key, open or off")
         _require(1 <= self.audit_days <= 3650, "audit_days", "days from 1 to 3650")
         _require(
             all(_is_network(entry) for entry in self.trusted_proxies),

@@ -63,7 +63,7 @@ def _add(app: QuartTrio, routes: Iterable[Route], context: ApiContext, gate: Gat
 def _view(route: Route, context: ApiContext, gate: Gate, auditor: Auditor) -> Callable[..., Awaitable[Response]]:
     async def view(**path: str) -> Response:
         scope = request.scope
-        scope[ROUTE] = route.path
+        scope[ROUTE] = route
         headers = dict(scope["headers"])
         call = Call(context, request._get_current_object(), scope[REQUEST_ID], headers, path)
         if route.access is None:

@@ -207,6 +207,7 @@ class Probes(Protocol):
     def started(self) -> bool: ...
     def ready(self) -> tuple[bool, Mapping[str, object]]: ...
     def tree(self) -> TreeNode: ...
+    async def metrics(self) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,5 +243,7 @@ class ApiContext:
     limits: Limits = field(default_factory=Limits)
     trusted_proxies: tuple[str, ...] = ()
     """Networks whose X-Forwarded-For is believed."""
+    metrics: str = "key"
+    """Who may ask for them: key, open or off."""
     audit: str = "changes"
     """What is recorded: changes, all or off."""

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import structlog
 import trio
 
+from bridge import meters
 from bridge.api import problems
 from bridge.api.context import Limits
 from bridge.ids import ulid
@@ -26,13 +27,14 @@ log = structlog.get_logger()
 REQUEST_ID = "bridge.request_id"
 """Where the id of a request is found in its ASGI scope."""
 ROUTE = "bridge.route"
-"""Where the pattern of the path is found, once a route was."""
+"""Where the route is found, once there is one."""
 TOO_LARGE = "bridge.too_large"
 """Set in the scope as soon as more of a body has come than is allowed."""
 LINGER_S = 2.0
 """How long a body that nobody wants is read and dropped after its answer: closing at once resets the connection, and
 the sender may never see why (RFC 9112, 9.6)."""
 
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -52,10 +54,14 @@ class Edge:
         exchange = _Exchange(scope, receive, send, self._limits.body_bytes)
         structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
         self._in_flight += 1
+        meters.HTTP_IN_FLIGHT.inc()
+        began_at = trio.current_time()
         try:
             await self._answer(exchange)
         finally:
             self._in_flight -= 1
+            meters.HTTP_IN_FLIGHT.dec()
+            _account(exchange, trio.current_time() - began_at)
 
     async def _answer(self, exchange: "_Exchange") -> None:
         scope = exchange.scope
@@ -76,7 +82,6 @@ class Edge:
             if exchange.status:
                 raise
             await exchange.refuse(answer)
-        log.debug("http.request", method=scope["method"], path=scope["path"], status=exchange.status)
 
 
 class _Exchange:
@@ -145,6 +150,24 @@ class _Exchange:
                 await self.receive()
         self._complete.set()
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _account(exchange: _Exchange, taken_s: float) -> None:
+    """Count a request under its route, never under what a stranger wrote into its path, and log it."""
+    scope, route = exchange.scope, exchange.scope.get(ROUTE)
+    path = route.path.replace("<", "{").replace(">", "}") if route is not None else "none"
+    access = route.access.value if route is not None and route.access is not None else "open"
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    meters.HTTP_REQUESTS.labels(method, path, str(exchange.status or "gone")).inc()
+    meters.HTTP_SECONDS.labels(access).observe(taken_s)
+    log.debug(
+        "http.request",
+        method=method,
+        path=scope["path"],
+        status=exchange.status,
+        taken_ms=round(taken_s * 1000, 1),
+        client=(scope.get("client") or ("",))[0],
+    )
 
 
 def _request_id(headers: list[tuple[bytes, bytes]]) -> str:

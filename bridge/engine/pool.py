@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import trio
 
+from bridge import meters
 from bridge.engine import jids, journal
 from bridge.engine.errors import EngineDown, EngineRefused, JournalBusy
 from bridge.engine.hostlog import Scrubber
@@ -75,6 +76,7 @@ class EnginePool:
             backoff=Backoff(0.1, 5),
             parking=Parking(60),
             cancel_grace_s=SHUTDOWN_S,
+            on_change=meters.counting("engines"),
         )
         self._idle_s = config.idle_session_timeout_ms / 1000
         self._pace = Pace(config.connection_budget, self._idle_s)

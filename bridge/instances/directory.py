@@ -16,6 +16,7 @@ from typing import TypeVar
 import structlog
 import trio
 
+from bridge import meters
 from bridge.domain import signals as sig
 from bridge.domain.ids import CommandId, InstanceKey, MessageId
 from bridge.domain.questions import Question
@@ -104,6 +105,7 @@ class Directory:
             on_change=self._child_changed,
         )
         self._retry_parked_s = parking.retry_after_s
+        self._count = meters.counting("instances")
         self._parts = parts
         self._store = parts.store
         self._actors: dict[InstanceKey, InstanceActor] = {}
@@ -159,6 +161,7 @@ class Directory:
                 return
 
     def _child_changed(self, change: Change) -> None:
+        self._count(change)
         if change.state is ChildState.PARKED:
             key = InstanceKey(change.child.removeprefix(CHILD))
             log.error("instance.parked", instance=key, error=change.error)

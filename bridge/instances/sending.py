@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 import structlog
+import trio
 
 from bridge.engine.compose import Quote
 from bridge.engine.errors import EngineError
@@ -19,6 +20,7 @@ from bridge.instances.errors import NotConnected, SendFailed, SendUnknown
 from bridge.instances.inbox import Inbox
 from bridge.instances.kinds import KINDS
 from bridge.instances.outbox import Outgoing
+from bridge.meters import SEND_SECONDS
 from bridge.store.store import Store
 
 log = structlog.get_logger()
@@ -37,7 +39,9 @@ class Sender:
 
     async def send(self, message: Outgoing) -> None:
         """Send one message, store the outcome, answer its caller. Only a store that fails makes this raise."""
+        asked_at = trio.current_time()
         outcome = await self._ask(message)
+        _measure(outcome, trio.current_time() - asked_at)
         metadata = message.body.get("metadata")
         if isinstance(outcome, Sent):
             event = announce.sent(
@@ -77,3 +81,8 @@ class Sender:
             return None
         quoted = await self._store.messages.find(self._inbox.view.key, str(reply_to))
         return Quote(str(reply_to), quoted.sender if quoted else None, quoted.text if quoted else None)
+
+
+def _measure(outcome: object, taken_s: float) -> None:
+    known = "sent" if isinstance(outcome, Sent) else "failed" if getattr(outcome, "certain", True) else "unknown"
+    SEND_SECONDS.labels(known).observe(taken_s)

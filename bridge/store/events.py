@@ -17,6 +17,7 @@ import trio
 
 from bridge.domain.events import Event
 from bridge.domain.ids import Epoch, EventId, InstanceKey, NodeId
+from bridge.meters import EVENTS
 from bridge.store.errors import StaleOwner, StoreUnavailable
 from bridge.store.pool import Pool
 from bridge.store.queries import load
@@ -125,6 +126,11 @@ class Ingest:
             raise waiting.result
         return waiting.result
 
+    @property
+    def waiting(self) -> int:
+        """How many events wait for their commit."""
+        return sum(len(waiting.drafts) for waiting in self._queue)
+
     def committed(self) -> None:
         """Tell the listeners that there may be something to deliver."""
         for listener in self._listeners:
@@ -216,8 +222,16 @@ class Ingest:
             mine = [rows.get(number) for number in range(ord_, ord_ + len(waiting.drafts))]
             ord_ += len(waiting.drafts)
             found = tuple(Stored(row[1], row[2], row[3]) for row in mine if row is not None)
+            _count(waiting.drafts, found)
             waiting.result = found if len(found) == len(mine) else StaleOwner(instance=waiting.key)
         return any(row[4] for row in rows.values())
+
+
+def _count(drafts: Sequence[Draft], stored: Sequence[Stored]) -> None:
+    if len(stored) == len(drafts):
+        for draft, result in zip(drafts, stored, strict=True):
+            if result.new:
+                EVENTS.labels(draft.event.type).inc()
 
 
 def _fail(waiting: Iterable[_Waiting], error: Exception) -> None:

@@ -11,6 +11,7 @@ import tenacity
 import trio
 
 from bridge.store.audit import Audit
+from bridge.store.census import Censuses
 from bridge.store.commands import Commands
 from bridge.store.deliveries import Deliveries
 from bridge.store.endpoints import Endpoints
@@ -47,6 +48,7 @@ class Store:
         self.commands = Commands(self.pool)
         self.keys = Keys(self.pool)
         self.audit = Audit(self.pool)
+        self.census = Censuses(self.pool)
         self.settings = Settings(self.pool, vault)
         self.messages = Messages(self.pool)
         self.media = MediaRows(self.pool)

@@ -47,6 +47,7 @@ async def test_pair_send_receive_deliver_and_end_in_order(tmp_path: Path) -> Non
         ]  # fmt: skip
         assert f"instance {key}" in names
 
+        await assert_metrics_tell_of_it(stack)
         await assert_bad_input_changes_nothing(stack, key)
         log = stack.log() + "".join(path.read_text() for path in (tmp_path / "data" / "log").iterdir())
         for secret in secrets_of(tmp_path / "data", stack.ready["api_key"]):
@@ -70,6 +71,17 @@ async def assert_not_ready_soon(stack: Stack) -> None:
         return (await stack.api.get("/readyz")).status_code == 503
 
     await until(not_ready, 5, every_s=0.02)
+
+
+async def assert_metrics_tell_of_it(stack: Stack) -> None:
+    lines = (await stack.api.get("/metrics")).text.splitlines()
+    told = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+    assert told['bridge_instances{state="online"}'] == told['bridge_engine_sessions{kind="shared"}'] == 1
+    assert told['bridge_events_total{type="message.received"}'] == 1
+    assert told['bridge_send_seconds_count{outcome="sent"}'] == 1
+    assert told['bridge_deliveries_total{result="delivered"}'] > 1
+    assert told['bridge_http_requests_total{method="POST",route="/message/send",status="200"}'] == 1
+    assert told["bridge_event_loop_lag_seconds_count"] > 1 and told["bridge_store_up"] == told["bridge_ready"] == 1
 
 
 async def assert_bad_input_changes_nothing(stack: Stack, key: str) -> None:

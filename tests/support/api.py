@@ -264,6 +264,10 @@ class Probes:
     def ready(self) -> tuple[bool, Mapping[str, object]]:
         return self.is_ready, {"store": self.is_ready, "draining": not self.is_ready}
 
+    async def metrics(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return b"bridge_ready 1.0\n"
+
     def tree(self) -> Snapshot:
         name = f"instance {'a' * 32}"
         child = Snapshot(

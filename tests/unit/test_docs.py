@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge import cli
+from bridge import cli, scrape
 from bridge.api.app import create_app
 from bridge.api.context import ApiContext
 from bridge.api.problems import _CODES
@@ -89,6 +89,15 @@ def test_every_setting_of_the_bridge_is_listed_with_its_default() -> None:
 def test_every_setting_of_the_receiver_is_listed() -> None:
     read_from_code = set(re.findall(r"\"(RECEIVER_[A-Z_]+)\"", (ROOT / "receiver" / "config.py").read_text()))
     assert read_from_code <= set(NAME.findall(read("receiver.md")))
+
+
+def test_the_metrics_that_are_told_of_are_those_that_there_are() -> None:
+    told = {
+        cells[0].strip("`").partition("{")[0]: (cells[1], cells[2])
+        for cells in rows(read("operations.md"))
+        if cells[0].startswith("`bridge_")
+    }
+    assert told == scrape.documented(), "python -m bridge.scrape prints the table"
 
 
 def test_every_flag_of_the_commands_is_named_in_operations() -> None:

@@ -1,8 +1,9 @@
 """Probes and health: none of these asks for a key, and none says anything about a number's own trouble."""
 
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from quart.wrappers import Response
 
-from bridge.api.auth import Gate
+from bridge.api.auth import Access, Gate
 from bridge.api.call import Call, Route, answer
 from bridge.api.context import ApiContext
 from bridge.api.health import Census, show_tree, version
@@ -17,7 +18,19 @@ def routes(context: ApiContext, gate: Gate) -> tuple[Route, ...]:
         Route("GET", "/startupz", calls.started, None),
         Route("GET", "/health", calls.health, None),
         Route("GET", "/version", calls.version, None),
+        *metrics_routes(context),
     )
+
+
+def metrics_routes(context: ApiContext) -> tuple[Route, ...]:
+    """Return /metrics as the settings want it."""
+
+    async def metrics(call: Call) -> Response:
+        return Response(await context.probes.metrics(), 200, content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    if context.metrics == "off":
+        return ()
+    return (Route("GET", "/metrics", metrics, None if context.metrics == "open" else Access.READ),)
 
 
 class HealthCalls:

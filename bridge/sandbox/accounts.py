@@ -88,6 +88,8 @@ class Account:
     """What the account's app state is encrypted with; its phone shares it with each linked device."""
     devices: dict[int, Device] = field(default_factory=dict)
     online: bool = False
+    seen_at: float = 0.0
+    """When it was last available, as far as its presence told; seconds since 1970."""
     watchers: set[Device] = field(default_factory=set)
     """Linked devices that subscribed to this account's presence."""
     listed_by: set[Device] = field(default_factory=set)

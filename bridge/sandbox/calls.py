@@ -43,6 +43,8 @@ class Route:
     """What its answer's JSON looks like; None: no JSON."""
     query: Mapping[str, str] = field(default_factory=dict)
     """Names of the query's parameters, and what they mean."""
+    takes_file: bool = False
+    """Its handler gets the request without the body, and a function that returns the body piece by piece."""
     pattern: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -4,12 +4,20 @@ Routes are tables, one a part of it. Bodies and answers are JSON, errors include
 `{"error": {"code": "unknown_phone", "message": "..."}}`. An answer is sent when what it tells is committed.
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
-from bridge.sandbox import account_calls, fault_calls, newsletter_calls, oracle_calls, phone_calls, shapes
+from bridge.sandbox import (
+    account_calls,
+    fault_calls,
+    message_calls,
+    newsletter_calls,
+    oracle_calls,
+    phone_calls,
+    shapes,
+)
 from bridge.sandbox.calls import Route
-from bridge.sandbox.http import Request, Response, json_response, problem
+from bridge.sandbox.http import Request, Response, Taker, json_response, problem
 from bridge.sandbox.openapi import describe
 from bridge.sandbox.world import World
 
@@ -19,6 +27,13 @@ class Control:
 
     def __init__(self, world: World) -> None:
         self._world = world
+
+    def takes(self, head: Request) -> Taker | None:
+        """Return what reads the body of a large upload piece by piece, None for all other requests."""
+        for route in ROUTES:
+            if route.takes_file and route.method == head.method and route.pattern.fullmatch(head.path):
+                return partial(route.handler, self._world)
+        return None
 
     async def __call__(self, request: Request) -> Response:
         """Answer a request; raise a BridgeError for one that cannot be served."""
@@ -58,6 +73,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/health", health, answer=shapes.Health),
     Route("GET", "/openapi.json", openapi),
     *phone_calls.ROUTES,
+    *message_calls.ROUTES,
     *account_calls.ROUTES,
     *newsletter_calls.ROUTES,
     *fault_calls.ROUTES,

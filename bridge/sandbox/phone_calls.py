@@ -7,14 +7,11 @@ import trio
 
 from bridge.sandbox import shapes
 from bridge.sandbox.accounts import Account
-from bridge.sandbox.calls import BadRequest, Route, body, limit, number
+from bridge.sandbox.calls import BadRequest, Route, body
 from bridge.sandbox.http import Request, Response, json_response
-from bridge.sandbox.nodes import Jid
-from bridge.sandbox.phones import Received
 from bridge.sandbox.world import World
 
 _SCAN_TIMEOUT_S: Final = 20.0
-_MAX_WAIT_S: Final = 60.0
 _MAX_MANY: Final = 100_000
 _BURST: Final = 20
 """Texts sent without looking at the clock or at anything else that wants to run."""
@@ -29,11 +26,6 @@ class Scan(msgspec.Struct):
     qr: str
 
 
-class Send(msgspec.Struct):
-    to: str
-    text: str
-
-
 class SendMany(msgspec.Struct):
     """`count` texts (or those in `texts`), to the numbers of `to` in turn, `rate` a second or as fast as it goes."""
 
@@ -42,10 +34,6 @@ class SendMany(msgspec.Struct):
     count: int | None = None
     rate: float | None = None
     prefix: str = "load"
-
-
-class Read(msgspec.Struct):
-    message_id: str
 
 
 async def list_phones(world: World, request: Request) -> Response:
@@ -82,13 +70,6 @@ async def unlink(world: World, request: Request, phone: str, device: str) -> Res
     return json_response(200, {"unlinked": found.name})
 
 
-async def send(world: World, request: Request, phone: str) -> Response:
-    """Send a text to a number, a LID or a group."""
-    asked = body(request, Send)
-    message_id = world.phones.send(world.phones.find(phone), asked.to, asked.text)
-    return json_response(200, {"message_id": message_id})
-
-
 async def send_many(world: World, request: Request, phone: str) -> Response:
     """Send texts until all are out; the answer comes then."""
     asked = body(request, SendMany)
@@ -108,27 +89,6 @@ async def send_many(world: World, request: Request, phone: str) -> Response:
     return json_response(200, {"sent": len(ids), "seconds": round(seconds, 3), "message_ids": ids})
 
 
-async def read(world: World, request: Request, phone: str) -> Response:
-    """Tell the sender of a message that the phone's owner read it."""
-    asked = body(request, Read)
-    world.phones.find(phone).read(asked.message_id)
-    return json_response(200, {"message_id": asked.message_id})
-
-
-async def messages(world: World, request: Request, phone: str) -> Response:
-    """Return the phone's inbox behind a cursor; with `wait`, once there is something or so many seconds later."""
-    reader = world.phones.find(phone)
-    after, most = number(request, "after", 0), limit(request)
-    wait_s = min(float(number(request, "wait", 0)), _MAX_WAIT_S)
-    found = reader.inbox(after, most)
-    if not found and wait_s:
-        with trio.move_on_after(wait_s):
-            while not (found := reader.inbox(after, most)):
-                await reader.arrived()
-    last = found[-1].cursor if found else after
-    return json_response(200, {"messages": [_received(world, item) for item in found], "next_after": last})
-
-
 def _describe(world: World, account: Account) -> dict[str, object]:
     connections = world.connections
     devices = [
@@ -144,36 +104,13 @@ def _describe(world: World, account: Account) -> dict[str, object]:
     }
 
 
-def _received(world: World, item: Received) -> dict[str, object]:
-    sender = world.accounts.find(Jid.parse(item.sender))
-    return {
-        "cursor": item.cursor,
-        "message_id": item.id,
-        "from": sender.phone if sender else item.sender,
-        "from_device": item.sender,
-        "chat": item.chat,
-        "text": item.text,
-        "at": item.at,
-    }
-
-
 _PHONE: Final = "/phones/{phone}"
-_PAGE: Final = {"after": "only what comes behind this cursor", "limit": "how many at most; 1000, 10000 at most"}
 
 ROUTES: Final = (
     Route("GET", "/phones", list_phones, answer=shapes.PhoneList),
     Route("POST", "/phones", create_phone, body=CreatePhone, answer=shapes.PhoneInfo),
     Route("GET", _PHONE, get_phone, answer=shapes.PhoneInfo),
     Route("POST", _PHONE + "/scan", scan, body=Scan, answer=shapes.Pairing),
-    Route("POST", _PHONE + "/send", send, body=Send, answer=shapes.MessageId),
     Route("POST", _PHONE + "/send-many", send_many, body=SendMany, answer=shapes.Sent),
-    Route("POST", _PHONE + "/read", read, body=Read, answer=shapes.MessageId),
-    Route(
-        "GET",
-        _PHONE + "/messages",
-        messages,
-        answer=shapes.Texts,
-        query={**_PAGE, "wait": "seconds to wait for the first one; 60 at most"},
-    ),
     Route("DELETE", _PHONE + "/devices/{device}", unlink, answer=shapes.Unlinked),
 )

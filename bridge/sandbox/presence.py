@@ -1,8 +1,9 @@
 """Who is online and who is typing: stanzas of the moment, which nobody acknowledges and nothing keeps."""
 
+import time
+
 from bridge.sandbox.accounts import Account, Device
 from bridge.sandbox.nodes import GROUP_SERVER, Node
-from bridge.sandbox.relay import now_text
 from bridge.sandbox.world import World
 
 
@@ -17,7 +18,13 @@ def announce(world: World, device: Device, node: Node) -> None:
             world.relay.deliver(device, _presence(account))
         return
     account = device.account
-    account.online = kind == "available"
+    show(world, account, online=kind == "available")
+
+
+def show(world: World, account: Account, *, online: bool) -> None:
+    """Have an account appear as available or as gone since now, to those who subscribed."""
+    account.online = online
+    account.seen_at = time.time()
     for watcher in list(account.watchers):
         world.relay.deliver(watcher, _presence(account))
 
@@ -36,10 +43,11 @@ def typing(world: World, device: Device, node: Node) -> None:
         accounts = [account] if account else []
         stanza = Node("chatstate", {"from": mine.lid}, node.content)
     for account in accounts:
-        for target in account.linked():
+        for target in list(account.devices.values()):
             world.relay.deliver(target, stanza)
 
 
 def _presence(account: Account) -> Node:
-    absent = {} if account.online else {"type": "unavailable", "last": now_text()}
+    last = str(int(account.seen_at)) if account.seen_at else None
+    absent = {} if account.online else {"type": "unavailable", "last": last}
     return Node("presence", {"from": account.lid, **absent})

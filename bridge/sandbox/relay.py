@@ -94,6 +94,8 @@ class Relay:
             self._to_own_device(sender, to, node)
         elif to.server != GROUP_SERVER and (to.device or node.child("enc") is not None):
             self._again(sender, to, node)
+        elif to.server == GROUP_SERVER and node.jid("participant") is not None:
+            self._again_in_group(sender, to, node)
         else:
             recipient = self._accounts.find(to)
             seq = self._oracle.sent(
@@ -182,6 +184,14 @@ class Relay:
         again = Node("message", attrs, _for_device(node, node.all("enc"), []))
         self._deliver(device, again, _resent_key(node.text("id")))
 
+    def _again_in_group(self, sender: Device, to: Jid, node: Node) -> None:
+        """Relay what is sent to one member's device because it could not read the one for all."""
+        asking = node.jid("participant")
+        device = self._accounts.device(asking) if asking else None
+        if device is not None:
+            again = Node("message", _in_group(sender, to, node), _for_device(node, node.all("enc"), []))
+            self._deliver(device, again, _resent_key(node.text("id")))
+
     def _to_account(self, sender: Device, to: Jid, recipient: Account | None, node: Node, seq: int) -> None:
         carried = _carried(sender, node)
         shared = [child for child in node.children() if child.tag not in _ENVELOPE]
@@ -197,13 +207,7 @@ class Relay:
     def _to_group(self, sender: Device, to: Jid, node: Node, seq: int) -> None:
         shared = [child for child in node.children() if child.tag not in _ENVELOPE]
         own = {str(jid): copies for jid, copies in _participants(node)}
-        attrs: Attrs = {
-            "from": to,
-            "participant": sender.lid,
-            "participant_pn": sender.account.jid,
-            "addressing_mode": "lid",
-            **_carried(sender, node),
-        }
+        attrs = _in_group(sender, to, node)
         for account in self._members.members_of(to):
             for device in list(account.devices.values()):
                 if device is sender:
@@ -240,6 +244,17 @@ def _resent_key(message_id: str) -> str:
 def _carried(sender: Device, node: Node) -> Attrs:
     carried: Attrs = {name: node.attrs[name] for name in _CARRIED if name in node.attrs}
     return {**carried, "t": now_text(), "notify": sender.account.name}
+
+
+def _in_group(sender: Device, group: Jid, node: Node) -> Attrs:
+    """Return the attributes of a message to a group: its members are known by their LIDs."""
+    return {
+        "from": group,
+        "participant": sender.lid,
+        "participant_pn": sender.account.jid,
+        "addressing_mode": "lid",
+        **_carried(sender, node),
+    }
 
 
 def _addressed(

@@ -65,7 +65,9 @@ async def run(
             root, keys = _keys(state)
             proxy = Proxy(world, keys, authority.server_context())
             proxy_at = await _listen_again(nursery, state, proxy_port, proxy.serve)
-            control_at = await _listen(nursery, port, partial(serve_http, handler=Control(world)))
+            control = Control(world)
+            serve = partial(serve_http, handler=control, taker_of=control.takes)
+            control_at = await _listen(nursery, port, serve)
             await state.settled()
             task_status.started(
                 Ready(

@@ -32,7 +32,7 @@ class Pairing(msgspec.Struct, frozen=True):
 
 
 class Text(msgspec.Struct, frozen=True):
-    """A text in a phone's inbox."""
+    """A message in a phone's inbox. `kind` says which of the fields behind it there are."""
 
     cursor: int
     message_id: str
@@ -40,6 +40,32 @@ class Text(msgspec.Struct, frozen=True):
     text: str
     at: float
     chat: str = ""
+    from_device: str = ""
+    kind: str = "text"
+    caption: str = ""
+    target: str = ""
+    """The id of the message that is edited, revoked, reacted to, pinned or voted on."""
+    emoji: str = ""
+    media: dict[str, Any] | None = None
+    location: dict[str, Any] | None = None
+    contacts: list[dict[str, Any]] = []
+    link: dict[str, Any] | None = None
+    quote: dict[str, Any] | None = None
+    mentions: list[str] = []
+    question: str = ""
+    options: list[str] | None = []
+    selectable: int = 0
+    buttons: list[dict[str, Any]] = []
+    sections: list[dict[str, Any]] = []
+    id: str = ""
+    title: str = ""
+    footer: str = ""
+    view_once: bool = False
+    forwarded: bool = False
+    expiration_s: int = 0
+    own: bool = False
+    edited: bool = False
+    revoked: bool = False
 
 
 class Copy(msgspec.Struct, frozen=True):
@@ -210,3 +236,55 @@ class NewsletterList(msgspec.Struct, frozen=True):
 
 class MessageIds(msgspec.Struct, frozen=True):
     message_ids: list[str]
+
+
+class ReceiptInfo(msgspec.Struct, frozen=True):
+    """A receipt: `delivered`, `inactive` (delivered to a client that is not online), `read`, `played`."""
+
+    cursor: int
+    message_id: str
+    sender: str = msgspec.field(name="from")
+    from_device: str
+    chat: str
+    type: str
+    at: float
+
+
+class ReceiptList(msgspec.Struct, frozen=True):
+    receipts: list[ReceiptInfo]
+    next_after: int
+
+
+class MomentInfo(msgspec.Struct, frozen=True):
+    """`presence` (`available`, `unavailable`) or `typing` (`composing`, `recording`, `paused`) of somebody."""
+
+    cursor: int
+    kind: str
+    sender: str = msgspec.field(name="from")
+    chat: str
+    state: str
+    last_seen: int | None
+    at: float
+
+
+class MomentList(msgspec.Struct, frozen=True):
+    moments: list[MomentInfo]
+    next_after: int
+
+
+class FileInfo(msgspec.Struct, frozen=True):
+    """A message's file as the media host has it, after it was opened and found right; `sha256` in hex."""
+
+    sha256: str
+    size: int
+    mime: str
+
+
+class AddedFile(msgspec.Struct, frozen=True):
+    id: str
+    size: int
+    sha256: str
+
+
+class Done(msgspec.Struct, frozen=True):
+    done: bool

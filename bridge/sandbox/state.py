@@ -55,13 +55,27 @@ CREATE TABLE signal (
     phone TEXT NOT NULL, name TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (phone, name)
 ) WITHOUT ROWID;
 
--- What simulated phones received.
+-- What simulated phones received; `own` was sent by another device of the account.
 CREATE TABLE inbox (
     cursor INTEGER PRIMARY KEY AUTOINCREMENT, phone TEXT NOT NULL, id TEXT NOT NULL, sender TEXT NOT NULL,
-    chat TEXT NOT NULL, text TEXT NOT NULL, at REAL NOT NULL
+    chat TEXT NOT NULL, text TEXT NOT NULL, at REAL NOT NULL, body BLOB NOT NULL, own INTEGER NOT NULL,
+    edited INTEGER NOT NULL DEFAULT 0, revoked INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX inbox_of_phone ON inbox (phone, cursor);
 CREATE INDEX inbox_message ON inbox (phone, id);
+
+-- What simulated phones sent, to be sent again to who could not read it.
+CREATE TABLE outbox (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, phone TEXT NOT NULL, id TEXT NOT NULL, chat TEXT NOT NULL, body BLOB NOT NULL
+);
+CREATE INDEX outbox_message ON outbox (phone, id);
+
+-- Receipts for what simulated phones sent.
+CREATE TABLE receipt (
+    cursor INTEGER PRIMARY KEY AUTOINCREMENT, phone TEXT NOT NULL, message TEXT NOT NULL, sender TEXT NOT NULL,
+    chat TEXT NOT NULL, type TEXT NOT NULL, at REAL NOT NULL
+);
+CREATE INDEX receipt_of_phone ON receipt (phone, cursor);
 
 -- Patches of app state, one line of versions per account and collection.
 CREATE TABLE app_state (
@@ -115,6 +129,7 @@ class State:
 
     def __init__(self, path: Path) -> None:
         """Open or create the file; raise `StateTooNew` for one of another version."""
+        self.folder = path.parent
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=OFF")

@@ -15,7 +15,7 @@ from bridge.errors import BridgeError
 from bridge.sandbox.causes import first_cause
 from bridge.sandbox.connection import Connection, ServerKeys
 from bridge.sandbox.cork import Cork
-from bridge.sandbox.http import HttpServer, Response, problem
+from bridge.sandbox.http import HttpServer, Request, Response, guarded, problem
 from bridge.sandbox.websocket import WebSocket, switching_protocols
 from bridge.sandbox.world import World
 
@@ -63,20 +63,30 @@ class Proxy:
             await outer.switch(_CONNECTED)
             tls = trio.SSLStream(stream, self._context, server_side=True, https_compatible=True)
             await tls.do_handshake()
-            cork = Cork(tls)
-            websocket = await self._upgrade(cork)
+        cork = Cork(tls)
+        websocket = await self._upgrade(cork)
         if websocket is not None:
             await Connection(self._world, self._keys, websocket, cork).run()
 
     async def _upgrade(self, tls: Cork) -> WebSocket | None:
-        """Return the websocket that the client asks for, None after answering anything else."""
-        inner = HttpServer(tls)
-        while (asked := await inner.request()) is not None:
-            key = asked.headers.get("sec-websocket-key")
-            if asked.path == _CHAT and key is not None and asked.headers.get("upgrade", "").lower() == "websocket":
+        """Return the websocket that the client asks for, None at the end of anything else: pictures and media."""
+        inner, host = HttpServer(tls), self._world.host
+        while (head := await inner.head()) is not None:
+            key = head.headers.get("sec-websocket-key")
+            if head.path == _CHAT and key is not None and head.headers.get("upgrade", "").lower() == "websocket":
+                await inner.whole(head)
                 return WebSocket(tls, await inner.switch(switching_protocols(key)))
-            picture = self._world.profiles.picture(asked.path)
-            found = problem(404, "not_found", asked.path) if picture is None else Response(200, picture, "image/jpeg")
-            if not await inner.respond(found):
+            taker = host.takes(head)
+            if taker is not None:
+                response = await guarded(taker, head, inner.piece)
+            else:
+                response = await guarded(self._answer, await inner.whole(head))
+            if not await inner.respond(response):
                 break
         return None
+
+    async def _answer(self, request: Request) -> Response:
+        picture = self._world.profiles.picture(request.path)
+        if picture is not None:
+            return Response(200, picture, "image/jpeg")
+        return await self._world.host.answer(request)

@@ -10,6 +10,8 @@ from bridge.sandbox.faults import Faults
 from bridge.sandbox.groups import Groups
 from bridge.sandbox.history import History
 from bridge.sandbox.linkcodes import LinkCodes
+from bridge.sandbox.media_files import MediaFiles
+from bridge.sandbox.media_host import MediaHost
 from bridge.sandbox.newsletters import Newsletters
 from bridge.sandbox.nodes import Node
 from bridge.sandbox.oracle import Oracle
@@ -33,6 +35,8 @@ class World:
     profiles: Profiles
     newsletters: Newsletters
     history: History
+    media: MediaFiles
+    host: MediaHost
     pairing: Pairing
     codes: LinkCodes
     connections: Connections
@@ -51,6 +55,7 @@ class World:
         pairing = Pairing(accounts)
         connections = Connections()
         faults = Faults(connections)
+        media = MediaFiles(state.folder / "media")
         world = cls(
             state=state,
             accounts=accounts,
@@ -61,6 +66,8 @@ class World:
             profiles=profiles,
             newsletters=Newsletters(state, accounts, relay),
             history=History(state, accounts, phones),
+            media=media,
+            host=MediaHost(media, faults.media_status),
             pairing=pairing,
             codes=LinkCodes(pairing),
             connections=connections,

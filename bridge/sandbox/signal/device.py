@@ -101,6 +101,11 @@ class SignalDevice:
         self._touched.add(("sender", group, address))
         return unpad(ring.decrypt(body))
 
+    def forget_sender(self, group: str, address: str) -> None:
+        """Drop the sender keys that this device told us for the group."""
+        self._rings.pop((group, address), None)
+        self._touched.add(("sender", group, address))
+
     def changes(self) -> dict[str, bytes | None]:
         """Return the records that changed since the last call, None for one that is gone."""
         touched, self._touched = self._touched, set()
@@ -135,6 +140,7 @@ class SignalDevice:
             case ("own", group):
                 return self._own[group].to_bytes()
             case ("sender", group, address):
-                return self._rings[group, address].to_bytes()
+                ring = self._rings.get((group, address))
+                return ring.to_bytes() if ring else None
             case _:
                 return self.keys.to_bytes()

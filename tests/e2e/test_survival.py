@@ -23,7 +23,7 @@ import trio
 
 from tests.support.flow import Count, Flow, settle
 from tests.support.receiver import process
-from tests.support.stack import Stack, running_stack, until
+from tests.support.stack import Stack, received, running_stack, until
 
 pytestmark = pytest.mark.engine
 
@@ -179,6 +179,7 @@ async def test_a_receiver_that_was_away_gets_everything_afterwards_once_and_in_o
                 flow.stopped.set()
                 async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
                     counted = await settle(stack, CONTACT, receiver=client, timeout_s=60)
+                    assert len(await received(client, type="instance.created")) == 2
         measured(f"receiver away for {AWAY_S:.0f} s at {RATE:.0f} texts/s: {counted}")
         assert (counted.lost, counted.doubled, counted.out_of_order) == ((), (), ())
         assert counted.received == counted.sent

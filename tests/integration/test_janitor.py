@@ -18,12 +18,17 @@ async def count(store: Store, query: str, *values: object) -> int:
     return int(row[0])
 
 
-async def endpoint_of_deleted(store: Store, *, waiting: bool) -> EndpointId:
-    """Make an endpoint whose instance is gone, with or without a delivery that waits."""
+async def endpoint_of_deleted(store: Store, *, waiting: bool, minutes_ago: int = 11) -> EndpointId:
+    """Make an endpoint whose instance is gone, or not there yet, with or without a delivery that waits."""
     key, endpoint = new_instance_key(), new_endpoint_id()
     await store.instances.create(key, None, None, {})
     await store.endpoints.upsert(endpoint, key, "http://127.0.0.1:9/", [], b"s" * 32)
     await store.instances.delete(key)
+    async with store.connection() as conn:
+        await conn.execute(
+            "update bridge.endpoint set created_at = now() - make_interval(mins => %s) where id = %s",
+            (minutes_ago, endpoint),
+        )
     if waiting:
         async with store.connection() as conn:
             await conn.execute(
@@ -59,6 +64,7 @@ async def test_what_is_over_goes_and_the_rest_stays(store: Store) -> None:
     young = await finished_command(store, key, hours_ago=23)
     empty = await endpoint_of_deleted(store, waiting=False)
     waited_for = await endpoint_of_deleted(store, waiting=True)
+    ahead = await endpoint_of_deleted(store, waiting=False, minutes_ago=1)
 
     async def old_is_gone() -> bool:
         return await count(store, "select count(*) from bridge.command where id = %s", old) == 0
@@ -71,3 +77,4 @@ async def test_what_is_over_goes_and_the_rest_stays(store: Store) -> None:
     assert await count(store, "select count(*) from bridge.command where id = %s", young) == 1
     assert await store.endpoints.get(empty) is None
     assert await store.endpoints.get(waited_for) is not None
+    assert await store.endpoints.get(ahead) is not None

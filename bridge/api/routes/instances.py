@@ -18,7 +18,7 @@ from bridge.api.problems import InvalidField, NotSupported
 from bridge.api.routes.keys import key_of_instance
 from bridge.api.routes.webhooks import admit_url
 from bridge.domain.ids import EndpointId, InstanceKey
-from bridge.ids import new_endpoint_id, new_key_id
+from bridge.ids import new_endpoint_id, new_instance_key, new_key_id
 from bridge.store.errors import IdempotencyMismatch, InstanceNotFound
 from bridge.store.rows import InstanceRow
 
@@ -61,28 +61,28 @@ class InstanceCalls:
         if body.webhook:
             await admit_url(self.context.webhooks, body.webhook.url, "webhook.url")
         repeated = idempotency_key(call.headers)
+        key = derived_instance_key(repeated) if repeated else new_instance_key()
         with call.promised():
-            row = await self._create(body, repeated)
-            call.notes["instance"] = row.key
+            row = await self._earlier(key, body) if repeated else None
+            call.notes["instance"] = key
+            webhook: schemas.Webhook | msgspec.UnsetType = msgspec.UNSET
+            if body.webhook:  # before the instance: it is to hear of the creation
+                id_ = derived_endpoint_id(repeated) if repeated else new_endpoint_id()
+                webhook = await self._add_webhook(key, id_, body.webhook, secret)
+            if row is None:
+                row = await self.context.directory.create(body.name, body.external_id, body.metadata or {}, key=key)
             key_id = derived_key_id(repeated, "instance/create") if repeated else new_key_id()
             api_key = await key_of_instance(self.context, row, key_id, call.caller.key.id if call.caller.key else None)
-            webhook: schemas.Webhook | msgspec.UnsetType = msgspec.UNSET
-            if body.webhook:
-                id_ = derived_endpoint_id(repeated) if repeated else new_endpoint_id()
-                webhook = await self._add_webhook(row.key, id_, body.webhook, secret)
         text = "The instance is created; POST /instance/connect connects it."
         return answer(schemas.Created("instance_created", row.key, text, row.state, webhook, api_key))
 
-    async def _create(self, body: schemas.CreateInstance, repeated: str | None) -> InstanceRow:
-        metadata = body.metadata or {}
-        if repeated is None:
-            return await self.context.directory.create(body.name, body.external_id, metadata)
-        key = derived_instance_key(repeated)
+    async def _earlier(self, key: InstanceKey, body: schemas.CreateInstance) -> InstanceRow | None:
+        """Return what an earlier request with this Idempotency-Key made; raise `IdempotencyMismatch`."""
         row = await self.context.store.instances.get(key)
-        if row is None:
-            return await self.context.directory.create(body.name, body.external_id, metadata, key=key)
-        if (row.name, row.external_id, dict(row.metadata)) != (body.name, body.external_id, metadata):
-            raise IdempotencyMismatch
+        if row is not None:
+            made = (row.name, row.external_id, dict(row.metadata))
+            if made != (body.name, body.external_id, body.metadata or {}):
+                raise IdempotencyMismatch
         return row
 
     async def _add_webhook(

@@ -4,9 +4,11 @@ delete from bridge.command
  where id in (select id from bridge.command where finished_at < now() - %(commands_s)s * interval '1 second' limit 5000);
 
 -- name: endpoints
--- An endpoint of an instance that was deleted goes when everything for it has been delivered.
+-- An endpoint of an instance that was deleted goes when everything for it has been delivered. A new instance's endpoint is
+-- there a moment before it.
 delete from bridge.endpoint as e
  where e.instance_key is not null
+   and e.created_at < now() - interval '10 minutes'
    and not exists (select from bridge.instance i where i.key = e.instance_key)
    and not exists (select from bridge.lane l where l.endpoint_id = e.id);
 

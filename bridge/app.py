@@ -83,7 +83,7 @@ class App:
                 sandbox=sandbox,
             )
         )
-        parts = Parts(self.store, self.engines, self.node, settings.send_timeout_s)
+        parts = Parts(self.store, self.engines, self.node, settings.send_timeout_s, settings.self_check_s)
         self.directory = Directory(parts)
         guard = Guard(settings.webhook_allow)
         self.dispatcher = Dispatcher(self.store, node=self.node, poster=Poster(guard))

@@ -60,6 +60,8 @@ class Settings:
     """An idle session gives its database connections back after this time."""
     send_timeout_s: float = 20.0
     """How long a send waits for WhatsApp's acknowledgement before its outcome is called unknown."""
+    self_check_s: float = 300.0
+    """After so long a silence WhatsApp is asked whether it still hears an instance; 0: never."""
     shutdown_s: float = 12.0
     """How long an orderly stop may take in all."""
     log_format: str = "auto"
@@ -71,6 +73,9 @@ class Settings:
         _require(1 <= self.sessions_per_host <= 200, "sessions_per_host", "a number from 1 to 200")
         _require(1 <= self.engine_idle_s <= 3600, "engine_idle_s", "seconds from 1 to 3600")
         _require(1 <= self.send_timeout_s <= 120, "send_timeout_s", "seconds from 1 to 120")
+        _require(
+            self.self_check_s == 0 or 1 <= self.self_check_s <= 86_400, "self_check_s", "seconds from 1 to 86400, or 0"
+        )
         _require(self.log_format in ("auto", "json", "console"), "log_format", "auto, json or console")
         _require(self.log_level in ("debug", "info", "warning", "error"), "log_level", "debug, info, warning or error")
         _require(

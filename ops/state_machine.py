@@ -23,6 +23,7 @@ SAMPLES: tuple[sig.Signal, ...] = (
     sig.RetryDue(),
     sig.QrIssued("code", 1.0),
     sig.QrExhausted(),
+    sig.PairCodeIssued("code", 1.0),
     sig.PairSucceeded("4915100000001:1@s.whatsapp.net"),
     sig.PairFailed("reason"),
     sig.Connected(),
@@ -36,6 +37,8 @@ SAMPLES: tuple[sig.Signal, ...] = (
     sig.Banned("code", 3600.0),
     sig.KeepAliveLost(),
     sig.KeepAliveRestored(),
+    sig.SelfCheckFailed(),
+    sig.SelfCheckPassed(),
     sig.PushNameKnown("name"),
     sig.EngineLost(),
 )

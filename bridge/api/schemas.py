@@ -60,6 +60,24 @@ class NameInstance(Struct, frozen=True):
     instance_key: str | None = None
 
 
+class AskPairCode(Struct, frozen=True):
+    """Body of POST /instance/{key}/pair-code. `phone` is the number to be linked, which gets a notification."""
+
+    phone: str
+    show_notification: bool = True
+
+
+class PairingCode(Struct, frozen=True):
+    """Answer of POST /instance/{key}/pair-code."""
+
+    status: str
+    instance_key: str
+    message: str
+    pairing_code: str
+    expires_at: datetime
+    """At the latest."""
+
+
 class Webhook(Struct, frozen=True):
     """The endpoint of a new instance. `secret` is shown here and nowhere else."""
 
@@ -126,6 +144,8 @@ class Status(Struct, frozen=True):
     next_retry_at: datetime | None
     needs: str
     last_event_at: datetime | None
+    keepalive_age_s: float | None
+    """Seconds since WhatsApp gave a sign of life over the connection; null while there is none."""
 
 
 class InstanceList(Struct, frozen=True):
@@ -187,7 +207,7 @@ def instance(row: InstanceRow) -> Instance:
     )
 
 
-def status(row: InstanceRow) -> Status:
+def status(row: InstanceRow, heard_ago_s: float | None) -> Status:
     return Status(
         instance_key=row.key,
         connected=connected(row),
@@ -199,6 +219,7 @@ def status(row: InstanceRow) -> Status:
         next_retry_at=_utc(row.next_retry_at),
         needs=row.needs,
         last_event_at=_utc(row.last_event_at),
+        keepalive_age_s=None if heard_ago_s is None else round(heard_ago_s, 1),
     )
 
 

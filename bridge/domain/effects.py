@@ -47,6 +47,14 @@ class ShowQr(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class ShowPairCode(Effect):
+    """Show the code that the phone's owner has to type, and emit `connection.pair_code`."""
+
+    code: str
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class RetryAfter(Effect):
     """Send `RetryDue` after this time; the actor adds jitter, and a later one replaces it."""
 

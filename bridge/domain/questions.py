@@ -32,3 +32,8 @@ class OnWhatsApp(Question[tuple[PhoneFound, ...]]):
     """Which phone numbers (digits) have an account."""
 
     phones: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ping(Question[None]):
+    """Whether WhatsApp answers at all. It is a small query that changes nothing and is answered by its servers."""

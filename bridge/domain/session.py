@@ -19,6 +19,7 @@ from bridge.domain.effects import (
     RetryAfter,
     SaveIdentity,
     SavePushName,
+    ShowPairCode,
     ShowQr,
 )
 from bridge.domain.signals import (
@@ -33,6 +34,7 @@ from bridge.domain.signals import (
     KeepAliveRestored,
     LoggedOut,
     Outdated,
+    PairCodeIssued,
     PairFailed,
     PairSucceeded,
     PauseAsked,
@@ -41,6 +43,8 @@ from bridge.domain.signals import (
     QrIssued,
     Replaced,
     RetryDue,
+    SelfCheckFailed,
+    SelfCheckPassed,
     Signal,
     StreamFailed,
 )
@@ -147,8 +151,17 @@ def _pause_asked(session: Session, _: Signal) -> Decision:
 
 def _qr_issued(session: Session, signal: Signal) -> Decision:
     assert isinstance(signal, QrIssued)
-    waiting = replace(session, state=State.AWAITING_PAIRING, reason="qr_issued", needs=Needs.SCAN_QR)
+    if session.state is State.AWAITING_PAIRING and session.needs is Needs.ENTER_CODE:
+        waiting = session  # a scan would do as well, but a person was asked for the code
+    else:
+        waiting = replace(session, state=State.AWAITING_PAIRING, reason="qr_issued", needs=Needs.SCAN_QR)
     return Decision(waiting, (ShowQr(signal.code, signal.expires_at), RetryAfter(2 * WATCHDOG_S)))
+
+
+def _code_issued(session: Session, signal: Signal) -> Decision:
+    assert isinstance(signal, PairCodeIssued)
+    waiting = replace(session, reason="code_issued", needs=Needs.ENTER_CODE)
+    return Decision(waiting, (ShowPairCode(signal.code, signal.expires_at),))
 
 
 def _pairing_ended(session: Session, signal: Signal) -> Decision:
@@ -186,8 +199,9 @@ def _still_away(session: Session, _: Signal) -> Decision:
     return Decision(session)
 
 
-def _went_stale(session: Session, _: Signal) -> Decision:
-    stale = replace(session, state=State.STALE, reason="keepalive_unanswered")
+def _went_stale(session: Session, signal: Signal) -> Decision:
+    reason = "self_check_unanswered" if isinstance(signal, SelfCheckFailed) else "keepalive_unanswered"
+    stale = replace(session, state=State.STALE, reason=reason)
     return Decision(stale, (Announce("disconnected"), RetryAfter(WATCHDOG_S)))
 
 
@@ -197,6 +211,14 @@ def _retry(session: Session, _: Signal) -> Decision:
         return _pairing_ended(session, RetryDue())
     again = _open(replace(session, attempts=session.attempts + 1), session.reason)
     return Decision(again.session, (CloseSession(), *again.effects))
+
+
+def _recycle(session: Session, _: Signal) -> Decision:
+    """Leave a connection that is deaf, say why, and begin anew."""
+    if not session.paired:
+        return _pairing_ended(session, RetryDue())
+    again = _open(replace(session, attempts=session.attempts + 1), f"recycled: {session.reason}")
+    return Decision(again.session, (Announce("disconnected"), CloseSession(), *again.effects))
 
 
 def _connect_failed(session: Session, signal: Signal) -> Decision:
@@ -210,6 +232,8 @@ def _connect_failed(session: Session, signal: Signal) -> Decision:
 
 def _logged_out(session: Session, signal: Signal) -> Decision:
     assert isinstance(signal, LoggedOut)
+    if not session.paired:
+        return Decision(session)  # late news of the device before this one
     out = replace(
         session,
         state=State.LOGGED_OUT,
@@ -262,8 +286,9 @@ OPEN = (State.CONNECTING, State.AWAITING_PAIRING, State.ONLINE, State.RECONNECTI
 """States with a session in an engine."""
 CLOSED = (State.CREATED, State.CONFLICT, State.RESTRICTED, State.PAUSED, State.LOGGED_OUT, State.FAILED)
 ENGINE_SIGNALS: tuple[type[Signal], ...] = (
-    QrIssued, QrExhausted, PairSucceeded, PairFailed, Connected, Disconnected, StreamFailed, LoggedOut, Replaced,
-    ConnectFailed, Outdated, Banned, KeepAliveLost, KeepAliveRestored, PushNameKnown, EngineLost,
+    QrIssued, QrExhausted, PairCodeIssued, PairSucceeded, PairFailed, Connected, Disconnected, StreamFailed, LoggedOut,
+    Replaced, ConnectFailed, Outdated, Banned, KeepAliveLost, KeepAliveRestored, SelfCheckFailed, SelfCheckPassed,
+    PushNameKnown, EngineLost,
 )  # fmt: skip
 
 
@@ -296,6 +321,9 @@ def _rows() -> dict[tuple[State, type[Signal]], Rule]:
             (state, StreamFailed): _still_away,
             (state, KeepAliveLost): _still_away,
             (state, KeepAliveRestored): _still_away,
+            (state, SelfCheckFailed): _still_away,
+            (state, SelfCheckPassed): _still_away,
+            (state, PairCodeIssued): _still_away,
             (state, RetryDue): _retry,
         }
     return rows | {
@@ -304,9 +332,14 @@ def _rows() -> dict[tuple[State, type[Signal]], Rule]:
         (State.ONLINE, Disconnected): _disconnected,
         (State.ONLINE, StreamFailed): _disconnected,
         (State.ONLINE, KeepAliveLost): _went_stale,
+        (State.ONLINE, SelfCheckFailed): _went_stale,
         (State.STALE, Disconnected): _disconnected,
         (State.STALE, StreamFailed): _disconnected,
         (State.STALE, KeepAliveRestored): _connected,
+        (State.STALE, SelfCheckPassed): _connected,
+        (State.STALE, SelfCheckFailed): _recycle,
+        (State.STALE, RetryDue): _recycle,
+        (State.AWAITING_PAIRING, PairCodeIssued): _code_issued,
     }
 
 

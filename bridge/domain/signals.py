@@ -50,6 +50,15 @@ class QrExhausted(Signal):
 
 
 @dataclass(frozen=True, slots=True)
+class PairCodeIssued(Signal):
+    """WhatsApp expects the owner of a phone to type this code."""
+
+    code: str
+    expires_at: float
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
 class PairSucceeded(Signal):
     jid: str
     """With the device: `4915100000001:3@s.whatsapp.net`."""
@@ -119,6 +128,16 @@ class KeepAliveLost(Signal):
 @dataclass(frozen=True, slots=True)
 class KeepAliveRestored(Signal):
     pass
+
+
+@dataclass(frozen=True, slots=True)
+class SelfCheckFailed(Signal):
+    """WhatsApp did not answer a question that was asked to see whether it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelfCheckPassed(Signal):
+    """WhatsApp answered such a question."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
 
-from bridge.domain.questions import OnWhatsApp, PhoneFound, Question
+from bridge.domain.questions import OnWhatsApp, PhoneFound, Ping, Question
 from bridge.engine import jids
 from bridge.engine.errors import EngineError
 from bridge.engine.session import Session
@@ -36,7 +36,15 @@ async def _on_whatsapp(session: Session, question: OnWhatsApp, timeout_s: float)
     )
 
 
+async def _ping(session: Session, _: Ping, timeout_s: float) -> None:
+    """Ask for the block list: whatsmeow keeps no copy of it. A refusal by WhatsApp is an answer too."""
+    reply = neonize_pb.GetBlocklistReturnFunction.FromString(await session.call("GetBlocklist", timeout_s=timeout_s))
+    if "websocket" in reply.Error:  # not connected, or no longer
+        raise EngineError(reply.Error)
+
+
 ANSWERS: Mapping[type[Question[Any]], Callable[[Session, Any, float], Awaitable[object]]] = {
     OnWhatsApp: _on_whatsapp,
+    Ping: _ping,
 }
 """By the type of the question. What is called here must be in `bridge.engine.host.library.METHODS`."""

@@ -126,11 +126,14 @@ class Session:
             raise _failed_send(result.Error)
         return Sent(result.SendResponse.ID, float(result.SendResponse.Timestamp))
 
-    async def request_pair_code(self, phone: str, timeout_s: float = CALL_TIMEOUT_S) -> str:
-        """Return the code that the owner of `phone` (digits) types in; only for a session that is being paired."""
+    async def request_pair_code(self, phone: str, *, notify: bool = True, timeout_s: float = CALL_TIMEOUT_S) -> str:
+        """Return the code that the owner of `phone` (digits) types in; only for a session that is being paired.
+
+        With `notify` the phone shows that it is awaited.
+        """
         kind, name = _PAIR_AS
         parameters = neonize_pb.PairPhoneParams(
-            phone=phone, showPushNotification=True, clientDisplayName=name, clientType=kind
+            phone=phone, showPushNotification=notify, clientDisplayName=name, clientType=kind
         )
         result = neonize_pb.PairPhoneReturnFunction.FromString(
             await self.call("PairPhone", parameters.SerializeToString(), timeout_s=timeout_s)

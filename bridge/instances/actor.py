@@ -27,10 +27,12 @@ from bridge.engine.journal import Record
 from bridge.engine.pool import EnginePool
 from bridge.engine.session import Session as EngineSession
 from bridge.instances import announce
-from bridge.instances.errors import Busy, NotConnected
+from bridge.instances.errors import Busy
 from bridge.instances.inbox import Inbox
-from bridge.instances.messages import Delete, Emit, Lost, Message, Reported, Send, StoreLost, Told
+from bridge.instances.leaving import not_online, unlink
+from bridge.instances.messages import Delete, Emit, Logout, Lost, Message, Reported, Send, StoreLost, Told
 from bridge.instances.outbox import Outbox, Outgoing
+from bridge.instances.pulse import Pulse
 from bridge.instances.qr import QrBoard
 from bridge.instances.recipients import Recipients
 from bridge.instances.recovery import remembered, restricted_for_s, settle_commands
@@ -46,7 +48,6 @@ log = structlog.get_logger()
 MAILBOX_SIZE = 1000
 DRAIN_S = 5.0
 CLEAN_UP_S = 5.0
-LOGOUT_S = 10.0
 HELD_LIMIT = 10_000
 """Messages that may wait for the instance to be online."""
 QUESTIONS_AT_ONCE = 2
@@ -63,6 +64,8 @@ class Parts:
     engines: EnginePool
     node: NodeId
     send_timeout_s: float = 20.0
+    self_check_s: float = 300.0
+    """After so long a silence WhatsApp is asked whether it still hears us; 0: never."""
 
 
 class InstanceActor(Actor[Message]):
@@ -73,6 +76,7 @@ class InstanceActor(Actor[Message]):
         self.key = key
         self.qr = QrBoard()
         self.session = Session()
+        self.pulse = Pulse(parts.self_check_s)
         self._parts = parts
         self._recipients = Recipients()
         self._questions = trio.CapacityLimiter(QUESTIONS_AT_ONCE)
@@ -128,6 +132,7 @@ class InstanceActor(Actor[Message]):
         await self.nursery.start(self.outbox.run)
         await self._replay()
         self._held = await settle_commands(self._store, self.inbox)
+        self.nursery.start_soon(self.pulse.run, self._online_engine, lambda signal: self.tell(Told(signal)))
         self.tell(Told(sig.Booted(restricted_for_s(row))))
 
     async def on_stop(self) -> None:
@@ -150,6 +155,8 @@ class InstanceActor(Actor[Message]):
                 if session is self._engine:
                     log.warning("instance.engine_lost", instance=self.key, error=error)
                     await self._apply(sig.EngineLost())
+            case Logout():
+                return await self._logout()
             case Delete():
                 await self._delete()
             case StoreLost():
@@ -163,7 +170,7 @@ class InstanceActor(Actor[Message]):
             if self.online:
                 self.outbox.put(message)
             elif not message.queued:
-                return Failed(_not_online(self.session))
+                return Failed(not_online(self.session))
             elif len(self._held) >= HELD_LIMIT:
                 return Failed(Busy(waiting=len(self._held), retry_after_s=60))
             else:
@@ -207,6 +214,8 @@ class InstanceActor(Actor[Message]):
         return decision.session
 
     async def _take(self, session: EngineSession, records: Sequence[Record]) -> None:
+        if session is self._engine:
+            self.pulse.took(records)
         for signal in await self.inbox.take(records):
             if session is self._engine:
                 await self._apply(signal)
@@ -278,6 +287,9 @@ class InstanceActor(Actor[Message]):
                 await self._forget_device()
             case fx.ShowQr(code, expires_at):
                 self.qr.show(code, expires_at)
+            case fx.ShowPairCode(code, expires_at):
+                self.qr.show_pair_code(code, expires_at)
+                await self.inbox.emit([announce.pair_code(self.key, code=code, at=time.time(), expires_at=expires_at)])
             case fx.RetryAfter(delay_s):
                 self._retry.cancel()
                 self._retry = trio.CancelScope()
@@ -322,8 +334,15 @@ class InstanceActor(Actor[Message]):
         async with self._questions:
             engine = self._online_engine()
             if engine is None:
-                raise _not_online(self.session)
-            return await answer(engine, question, timeout_s)
+                raise not_online(self.session)
+            answered = await answer(engine, question, timeout_s)
+            self.pulse.heard()
+            return answered
+
+    @property
+    def pairing_engine(self) -> EngineSession | None:
+        """The session over which a pairing code can be asked for."""
+        return self._engine if self.session.state is State.AWAITING_PAIRING else None
 
     def _online_engine(self) -> EngineSession | None:
         return self._engine if self.session.state in (State.ONLINE, State.STALE) else None
@@ -361,14 +380,15 @@ class InstanceActor(Actor[Message]):
             await self._store.instances.forget_session(jid)
         self.inbox.identify(None, None)
 
+    async def _logout(self) -> Failed | None:
+        failed = await unlink(self._online_engine(), self.session)
+        if failed is None:
+            await self._apply(sig.LoggedOut("asked"))
+        return failed
+
     async def _delete(self) -> None:
         """Log out where that is possible: a linked device that nobody answers for should not stay on the phone."""
-        engine = self._online_engine()
-        if engine is not None:
-            try:
-                await engine.logout(LOGOUT_S)
-            except EngineError as error:
-                log.warning("instance.logout_failed", instance=self.key, error=str(error))
+        await unlink(self._online_engine(), self.session)
         await self._close_engine()
         await self._forget_device()
         event = announce.lifecycle(self.key, type_="instance.deleted", name="instance_deleted", at=time.time())
@@ -377,7 +397,3 @@ class InstanceActor(Actor[Message]):
     def _wake(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
-
-
-def _not_online(session: Session) -> NotConnected:
-    return NotConnected(f"Its state is {session.state}.", state=session.state.value, needs=session.needs.value)

@@ -1,5 +1,7 @@
 """Events that an instance emits about itself: connection updates and the outcome of its sends. Pure."""
 
+from datetime import UTC, datetime
+
 from bridge.domain.events import Event, Flags, MessageRow, Outcome
 from bridge.domain.ids import CommandId, InstanceKey
 from bridge.domain.session import Session
@@ -22,6 +24,21 @@ def connection_update(
         "needs": session.needs.value,
     }
     return Event(type="connection.update", name=name, dedup_key=f"connection:{occasion}", at=at, data=data)
+
+
+def pair_code(key: InstanceKey, *, code: str, at: float, expires_at: float) -> Event:
+    """Return `connection.pair_code`, emitted when there is a code for the phone's owner to type in."""
+    data = {
+        "instance_key": key,
+        "phone_number": "",
+        "status": "pair_code",
+        "timestamp": int(at),
+        "pairing_code": code,
+        "expires_at": datetime.fromtimestamp(expires_at, UTC).isoformat().replace("+00:00", "Z"),
+    }
+    return Event(
+        type="connection.pair_code", name="pair_code", dedup_key=f"pair_code:{code}:{at:.6f}", at=at, data=data
+    )
 
 
 def lifecycle(key: InstanceKey, *, type_: str, name: str, at: float) -> Event:

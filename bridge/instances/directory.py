@@ -28,8 +28,9 @@ from bridge.ids import new_command_id, new_instance_key
 from bridge.instances import announce
 from bridge.instances.actor import InstanceActor, Parts
 from bridge.instances.errors import AlreadyConnected, Busy, CommandInProgress, InstanceDown, NotConnected, SendUnknown
-from bridge.instances.messages import Delete, Emit, Message, Send, Told
-from bridge.instances.qr import QrCode
+from bridge.instances.messages import Delete, Emit, Logout, Message, Send, Told
+from bridge.instances.pairing import ask_for_code
+from bridge.instances.qr import PairCode, QrCode
 from bridge.instances.recovery import outgoing
 from bridge.instances.removal import erase, forget_journal
 from bridge.store.errors import InstanceNotFound, StoreError
@@ -272,6 +273,24 @@ class Directory:
                     raise AlreadyConnected(state=actor.session.state.value)
                 await actor.changed()
         return actor.qr.current
+
+    async def pair_code(self, key: InstanceKey, phone: str, *, notify: bool) -> PairCode:
+        """Make an unpaired instance run, and return a code for the owner of `phone`; raise `AlreadyConnected`."""
+        actor = self._find(key)
+        if actor.session.paired:
+            raise AlreadyConnected(state=actor.session.state.value)
+        await self._ask_or_restart(key, Told(sig.ConnectAsked()))
+        return await ask_for_code(self._find(key), phone, notify=notify)
+
+    def heard_ago_s(self, key: InstanceKey) -> float | None:
+        """Return how long ago WhatsApp gave this instance a sign of life; None while there is no connection."""
+        actor = self._actors.get(key)
+        return actor.pulse.age_s if actor is not None and actor.online else None
+
+    async def logout(self, key: InstanceKey) -> InstanceRow:
+        """Unlink the device at WhatsApp; the instance stays and can be paired again. Raise `NotConnected`."""
+        await self._ask(self._find(key), Logout(), deadline_s=2 * ASK_S)
+        return await self._row(key)
 
     async def disconnect(self, key: InstanceKey) -> InstanceRow:
         """Leave WhatsApp and stay away, also after a restart; the session stays paired."""

@@ -47,6 +47,11 @@ class Emit:
 
 
 @dataclass(frozen=True, slots=True)
+class Logout:
+    """Unlink the device at WhatsApp; answered when the instance is logged out."""
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Log out at WhatsApp and leave for good; answered when the session's rows and journal are gone."""
 
@@ -56,4 +61,4 @@ class StoreLost:
     """PostgreSQL does not answer: nothing that is received now could be kept."""
 
 
-Message = Told | Reported | Lost | Send | Emit | Delete | StoreLost
+Message = Told | Reported | Lost | Send | Emit | Logout | Delete | StoreLost

@@ -19,7 +19,7 @@ from bridge.domain.questions import Question
 from bridge.domain.sends import SendOptions
 from bridge.errors import BridgeError
 from bridge.ids import new_instance_key
-from bridge.instances.errors import AlreadyConnected
+from bridge.instances.errors import AlreadyConnected, NotConnected
 from bridge.net.guard import Guard
 from bridge.store.errors import InstanceNotFound
 from bridge.store.rows import InstanceRow, Page
@@ -49,6 +49,12 @@ class Connecting:
 class QrCode:
     code: str
     attempt: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PairCode:
+    code: str
     expires_at: datetime
 
 
@@ -152,6 +158,8 @@ class MemoryDirectory:
 
     store: MemoryStore
     qr_code: QrCode | None = None
+    pair_codes: list[tuple[InstanceKey, str, bool]] = field(default_factory=list)
+    heard: dict[InstanceKey, float] = field(default_factory=dict)
     failure: BaseException | None = None
     sent: list[Asked] = field(default_factory=list)
     asked: list[tuple[InstanceKey, Question[Any]]] = field(default_factory=list)
@@ -193,6 +201,24 @@ class MemoryDirectory:
         if self.qr_code is None:
             await trio.sleep(wait_s)
         return self.qr_code
+
+    async def pair_code(self, key: InstanceKey, phone: str, *, notify: bool) -> PairCode:
+        await self._work()
+        if self._find(key).jid is not None:
+            raise AlreadyConnected(state="online")
+        self.pair_codes.append((key, phone, notify))
+        return PairCode("ABCD-1234", now() + timedelta(seconds=160))
+
+    def heard_ago_s(self, key: InstanceKey) -> float | None:
+        return self.heard.get(key)
+
+    async def logout(self, key: InstanceKey) -> InstanceRow:
+        await self._work()
+        row = self._find(key)
+        if row.state != "online":
+            raise NotConnected(f"Its state is {row.state}.", state=row.state)
+        row = self.store.rows[key] = replace(row, state="logged_out", jid=None, needs="scan_qr")
+        return row
 
     async def disconnect(self, key: InstanceKey) -> InstanceRow:
         await self._work()

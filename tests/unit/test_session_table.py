@@ -6,7 +6,18 @@ import pytest
 
 from bridge.domain import effects as fx
 from bridge.domain import signals as sig
-from bridge.domain.session import CLOSED, OPEN, TRANSITIONS, Needs, Session, State, Unexpected, decide, retry_delay_s
+from bridge.domain.session import (
+    CLOSED,
+    OPEN,
+    TRANSITIONS,
+    Decision,
+    Needs,
+    Session,
+    State,
+    Unexpected,
+    decide,
+    retry_delay_s,
+)
 
 PAIRED = Session(paired=True, wanted=True)
 SIGNALS: tuple[sig.Signal, ...] = (
@@ -16,6 +27,7 @@ SIGNALS: tuple[sig.Signal, ...] = (
     sig.RetryDue(),
     sig.QrIssued("ref", 1.0),
     sig.QrExhausted(),
+    sig.PairCodeIssued("ABCD-1234", 1.0),
     sig.PairSucceeded("49151:1@s.whatsapp.net"),
     sig.PairFailed("bad hmac"),
     sig.Connected(),
@@ -28,6 +40,8 @@ SIGNALS: tuple[sig.Signal, ...] = (
     sig.Banned("101", 60.0),
     sig.KeepAliveLost(),
     sig.KeepAliveRestored(),
+    sig.SelfCheckFailed(),
+    sig.SelfCheckPassed(),
     sig.PushNameKnown("Ann"),
     sig.EngineLost(),
 )
@@ -105,7 +119,8 @@ def test_an_unanswered_keepalive_is_stale_and_is_recycled_when_it_lasts() -> Non
     stale = decide(session(State.ONLINE), sig.KeepAliveLost())
     assert stale.session.state is State.STALE
     again = decide(stale.session, sig.RetryDue())
-    assert again.effects[:2] == (fx.CloseSession(), fx.OpenSession())
+    assert again.effects[:3] == (fx.Announce("disconnected"), fx.CloseSession(), fx.OpenSession())
+    assert again.session.reason == "recycled: keepalive_unanswered"
     assert decide(stale.session, sig.KeepAliveRestored()).session.state is State.ONLINE
 
 
@@ -154,3 +169,37 @@ def test_a_closed_session_ignores_late_news_of_its_engine() -> None:
 def test_open_and_closed_states_are_all_states() -> None:
     assert set(OPEN) | set(CLOSED) == set(State)
     assert not set(OPEN) & set(CLOSED)
+
+
+def test_a_pairing_code_is_what_a_person_is_needed_for_and_stays_so_while_qr_codes_change() -> None:
+    waiting = decide(session(State.AWAITING_PAIRING, paired=False, pairing=True), sig.PairCodeIssued("ABCD-1234", 1.0))
+    assert (waiting.session.needs, waiting.effects) == (Needs.ENTER_CODE, (fx.ShowPairCode("ABCD-1234", 1.0),))
+    later = decide(waiting.session, sig.QrIssued("ref", 2.0))
+    assert (later.session, later.effects[0]) == (waiting.session, fx.ShowQr("ref", 2.0))
+    assert decide(later.session, sig.PairSucceeded("49151:1@s.whatsapp.net")).session.needs is Needs.NONE
+
+
+def test_a_code_that_comes_too_late_is_not_shown() -> None:
+    for state in (State.CREATED, State.PAUSED, State.ONLINE, State.CONNECTING):
+        assert decide(session(state), sig.PairCodeIssued("ABCD-1234", 1.0)).effects == ()
+
+
+def test_one_unanswered_question_makes_an_instance_stale_and_a_second_one_recycles_it() -> None:
+    stale = decide(session(State.ONLINE), sig.SelfCheckFailed())
+    assert (stale.session.state, stale.session.reason) == (State.STALE, "self_check_unanswered")
+    assert fx.Announce("disconnected") in stale.effects
+    again = decide(stale.session, sig.SelfCheckFailed())
+    assert (again.session.state, again.session.reason) == (State.CONNECTING, "recycled: self_check_unanswered")
+    kinds = [type(effect) for effect in again.effects]
+    assert kinds == [fx.Announce, fx.CloseSession, fx.OpenSession, fx.RetryAfter]
+
+
+def test_an_answer_makes_a_stale_instance_online_and_an_online_one_nothing_else() -> None:
+    assert decide(session(State.STALE), sig.SelfCheckPassed()).session.state is State.ONLINE
+    decision = decide(session(State.ONLINE), sig.SelfCheckPassed())
+    assert (decision.session.state, decision.effects) == (State.ONLINE, ())
+
+
+def test_late_news_that_the_last_device_was_logged_out_does_not_end_the_pairing_of_the_next_one() -> None:
+    pairing = session(State.AWAITING_PAIRING, paired=False, pairing=True)
+    assert decide(pairing, sig.LoggedOut("removed_by_phone")) == Decision(pairing)

@@ -43,6 +43,7 @@ def routes(context: ApiContext) -> tuple[Route, ...]:
         Route("GET", "/instance/<key>", calls.get, Access.READ),
         Route("GET", "/instance/<key>/status", calls.status, Access.READ),
         Route("POST", "/instance/<key>/disconnect", calls.disconnect, Access.MANAGE),
+        Route("POST", "/instance/<key>/logout", calls.logout, Access.MANAGE),
         Route("POST", "/instance/<key>/restart", calls.restart, Access.MANAGE),
         Route("DELETE", "/instance/<key>", calls.delete, Access.MANAGE),
     )
@@ -104,7 +105,8 @@ class InstanceCalls:
         return answer(schemas.instance(await self._row(call)))
 
     async def status(self, call: Call) -> Response:
-        return answer(schemas.status(await self._row(call)))
+        row = await self._row(call)
+        return answer(schemas.status(row, self.context.directory.heard_ago_s(row.key)))
 
     async def list(self, call: Call) -> Response:
         state = call.query("state")
@@ -126,6 +128,13 @@ class InstanceCalls:
             row = await self.context.directory.disconnect(key)
         text = "The instance is disconnected and stays paired; POST /instance/connect connects it again."
         return answer(schemas.Done("disconnected", key, text, row.state))
+
+    async def logout(self, call: Call) -> Response:
+        key = call.instance((await call.json(schemas.NameInstance)).instance_key)
+        with call.promised():
+            row = await self.context.directory.logout(key)
+        text = "The instance is unlinked from its phone; POST /instance/connect pairs it anew."
+        return answer(schemas.Done("logged_out", key, text, row.state))
 
     async def restart(self, call: Call) -> Response:
         key = call.instance((await call.json(schemas.NameInstance)).instance_key)

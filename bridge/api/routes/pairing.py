@@ -1,4 +1,4 @@
-"""The QR code of an instance, as an image, as text for a terminal, or as JSON. Reading it does not consume it."""
+"""Pairing an instance with a phone: its QR code as an image, text or JSON (reading does not consume it), or a code."""
 
 import base64
 from dataclasses import dataclass, field
@@ -9,16 +9,26 @@ from bridge.api import schemas
 from bridge.api.auth import Access
 from bridge.api.call import Call, Route, answer
 from bridge.api.context import ApiContext, QrCode
-from bridge.api.problems import InvalidField, NothingYet
+from bridge.api.problems import InvalidField, InvalidRecipientField, NothingYet, NotSupported
 from bridge.api.qr import DEFAULT_PX, Drawing, QrDrawer
+from bridge.domain.identity import InvalidRecipient, parse_recipient
 from bridge.errors import BridgeError
 
 MAX_WAIT_S = 30
+PHONE_DIGITS = 7
+"""At least: the engine refuses shorter numbers."""
+PASSKEY = "The engine does not hand on WhatsApp's passkey requests yet; pair with a QR code or a pairing code."
 _TYPES = {"png": "image/png", "svg": "image/svg+xml", "txt": "text/plain; charset=utf-8", "json": "application/json"}
 
 
 def routes(context: ApiContext) -> tuple[Route, ...]:
-    return (Route("GET", "/instance/<key>/qr", PairingCalls(context).qr, Access.MANAGE),)
+    calls = PairingCalls(context)
+    return (
+        Route("GET", "/instance/<key>/qr", calls.qr, Access.MANAGE),
+        Route("POST", "/instance/<key>/pair-code", calls.pair_code, Access.MANAGE),
+        Route("GET", "/instance/<key>/passkey", calls.passkey, Access.MANAGE),
+        Route("POST", "/instance/<key>/passkey", calls.passkey, Access.MANAGE),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,21 @@ class PairingCalls:
             raise NothingYet
         return await self._show(code, form, size_px)
 
+    async def pair_code(self, call: Call) -> Response:
+        body = await call.json(schemas.AskPairCode)
+        key = call.instance()
+        phone = _phone(body.phone)
+        with call.promised():
+            code = await self.context.directory.pair_code(key, phone, notify=body.show_notification)
+        text = "On the phone, under linked devices, choose to link with a phone number and type the code."
+        shown = answer(schemas.PairingCode("awaiting_pairing", key, text, code.code, code.expires_at))
+        shown.headers["Cache-Control"] = "no-store"
+        return shown
+
+    async def passkey(self, call: Call) -> Response:
+        call.instance()
+        raise NotSupported(PASSKEY)
+
     async def _show(self, code: QrCode, form: str, size_px: int) -> Response:
         drawing = await self.drawer.draw(code.code)
         if form == "json":
@@ -54,6 +79,17 @@ class PairingCalls:
             shown = Response(_render(drawing, form, size_px), 200, content_type=_TYPES[form])
         shown.headers["Cache-Control"] = "no-store"
         return shown
+
+
+def _phone(text: str) -> str:
+    """Return the digits of the number that is to be linked; raise `InvalidRecipientField`."""
+    try:
+        found = parse_recipient(text)
+    except InvalidRecipient as error:
+        raise InvalidRecipientField("phone", str(error)) from None
+    if found.phone is None or len(found.phone) < PHONE_DIGITS:
+        raise InvalidRecipientField("phone", "must be the phone number that is to be linked, with its country code")
+    return found.phone
 
 
 def _render(drawing: Drawing, form: str, size_px: int) -> bytes:

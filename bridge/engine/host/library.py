@@ -142,5 +142,5 @@ def _as_c(argument: Argument) -> tuple[object, ...]:
             return (argument,)
 
 
-METHODS = frozenset({"Disconnect", "IsOnWhatsApp", "Logout", "PairPhone", "SendMessage"})
+METHODS = frozenset({"Disconnect", "GetBlocklist", "IsOnWhatsApp", "Logout", "PairPhone", "SendMessage"})
 """What a bridge may call; the argument types are declared in neonize's `_binder`."""

@@ -1,0 +1,85 @@
+"""The life of a session as a user sees it: paired by a code, deaf and recycled, logged out and paired anew."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.stack import Stack, running_stack, until
+
+PHONE, CONTACT = "4915100000001", "4915100000002"
+
+pytestmark = pytest.mark.engine
+
+
+async def test_a_session_is_paired_by_code_survives_deafness_and_is_logged_out(tmp_path: Path) -> None:
+    async with running_stack(tmp_path / "data", BRIDGE_SELF_CHECK_S="2") as stack:
+        await stack.sandbox.create_phone(CONTACT, "Ann")
+        key = await paired_by_code(stack)
+        await deaf_and_recycled(stack, key)
+        await logged_out_and_paired_anew(stack, key)
+
+
+async def paired_by_code(stack: Stack) -> str:
+    key: str = (await stack.call("POST", "/instance/create"))["instance_key"]
+    shown = await stack.call("POST", f"/instance/{key}/pair-code", phone=f"+{PHONE}")
+    code = shown["pairing_code"]
+    assert (len(code), code[4]) == (9, "-")
+    status = await stack.status(key)
+    assert (status["state"], status["needs"], status["reason"]) == ("awaiting_pairing", "enter_code", "code_issued")
+    linked = await stack.sandbox.enter_code(PHONE, code)
+    await stack.until_online(key)
+    assert linked.jid == f"{PHONE}:1@s.whatsapp.net"
+    assert (await stack.status(key))["needs"] == "none"
+    event = await event_of(stack, type="connection.pair_code")
+    assert (event["data"]["pairing_code"], event["data"]["expires_at"]) == (code, shown["expires_at"])
+    again = await stack.api.post(f"/instance/{key}/pair-code", json={"phone": PHONE})
+    assert (again.status_code, again.json()["code"]) == (409, "already_connected")
+    return key
+
+
+async def deaf_and_recycled(stack: Stack, key: str) -> None:
+    assert (await stack.status(key))["keepalive_age_s"] < 10  # it is asked every 2 s
+    await stack.sandbox.fault("half_open", PHONE)
+
+    async def is_stale() -> bool:
+        return bool((await stack.status(key))["state"] == "stale")
+
+    await until(is_stale)
+    assert (await stack.status(key))["reason"] == "self_check_unanswered"
+
+    async def is_recycled() -> bool:
+        events = await stack.received(type="connection.update", instance=key)
+        return any(event["body"]["data"]["reason"] == "recycled: self_check_unanswered" for event in events)
+
+    await until(is_recycled)
+    await stack.sandbox.end_faults()
+    await stack.until_online(key, timeout_s=120)
+    await stack.sandbox.send(CONTACT, PHONE, "do you hear me?")
+
+    async def is_heard() -> bool:
+        return "do you hear me?" in await stack.received_texts()
+
+    await until(is_heard)
+
+
+async def logged_out_and_paired_anew(stack: Stack, key: str) -> None:
+    assert (await stack.call("POST", f"/instance/{key}/logout"))["state"] == "logged_out"
+    assert (await stack.sandbox.phone(PHONE)).devices == ()
+    refused = await stack.api.post(f"/instance/{key}/logout")
+    assert (refused.status_code, refused.json()["code"]) == (400, "not_connected")
+    await stack.call("POST", "/instance/connect", instance_key=key)
+    qr = await stack.call("GET", f"/instance/{key}/qr?format=json")
+    await stack.sandbox.scan(PHONE, qr["code"])
+    await stack.until_online(key)
+
+
+async def event_of(stack: Stack, **filters: str) -> dict[str, Any]:
+    """Return the body of the first such event, once the receiver has one."""
+
+    async def arrived() -> list[dict[str, Any]]:
+        return await stack.received(**filters)
+
+    await until(arrived)
+    body: dict[str, Any] = (await arrived())[0]["body"]
+    return body

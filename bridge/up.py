@@ -1,8 +1,9 @@
 """`bridge up`: everything on one machine in one go: PostgreSQL, bridge, receiver, and on request a local WhatsApp.
 
-The database, the receiver and the sandbox are child processes, started before the bridge and stopped after it. Receiver
-and sandbox have a supervisor of their own; when the database ends by itself, all of this ends. Keys and secrets of this
-installation are files in the data directory that only its owner can read.
+The database, the receiver and the sandbox are child processes, started before the bridge and stopped after it. Each is
+supervised: one that ends by itself is started again where it was, so that nobody else has to notice; one that does not
+come up for long is tried again every now and then, and the bridge waits for it. Keys and secrets of this installation
+are files in the data directory that only its owner can read.
 """
 
 import os
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import trio
@@ -22,9 +24,16 @@ from bridge.keyform import make_key
 from bridge.process import announce, run_until_signalled
 from bridge.store import embedded
 from bridge.webhooks import sign
-from supervisor import ChildSpec, Intensity, Strategy, Supervisor
+from supervisor import INFINITY, ChildSpec, Intensity, Parking, Supervisor
+from supervisor.errors import StartFailed
 
 RECEIVER_DATABASE = "receiver"
+INTENSITY = Intensity(max_restarts=10, period_s=60)
+PARKING = Parking(retry_after_s=30)
+"""For what ends more often than that: a full disk, for instance, is not helped by trying faster."""
+
+POSTGRES_START_S = 90.0
+"""More than its own deadline, whose message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +51,17 @@ def up(settings: Settings, ports: Ports, *, as_json: bool) -> int:
 
 
 async def _up(settings: Settings, ports: Ports, as_json: bool, stop: trio.Event) -> None:
-    after = trio.Event()
     async with trio.open_nursery() as nursery:
-        bridge_url, receiver_url = await _databases(nursery, settings, after)
+        database_stop = trio.Event()
+        urls = await _databases(nursery, settings, database_stop)
+        await _beside(settings, ports, urls, as_json, stop)
+        database_stop.set()  # the last: the receiver still records what its handlers have done
+
+
+async def _beside(settings: Settings, ports: Ports, urls: tuple[str, str], as_json: bool, stop: trio.Event) -> None:
+    """Run the bridge and the programs beside it until `stop`; `urls` are the bridge's and the receiver's database."""
+    (bridge_url, receiver_url), after = urls, trio.Event()
+    async with trio.open_nursery() as nursery:
         key = settings.api_key or _kept(settings.data_dir / "api-key", make_key)
         secret = _kept(settings.data_dir / "receiver-secret", lambda: sign.show(sign.new_secret()))
         receiver = Companion(
@@ -63,8 +80,8 @@ async def _up(settings: Settings, ports: Ports, as_json: bool, stop: trio.Event)
                 ports={"--port": ports.sandbox},
             )
             specs.append(ChildSpec("sandbox", sandbox.run, inspect=sandbox.inspect))
-        companions = Supervisor("companions", specs, strategy=Strategy.ONE_FOR_ONE, intensity=Intensity(10, 60))
-        await nursery.start(partial(companions.run, stop=after))
+        companions = Supervisor("companions", specs, intensity=INTENSITY, parking=PARKING)
+        await _start(nursery, companions, after)
         for companion, url in ((receiver, "url"), (sandbox, "control")):
             if companion is not None:
                 companion.remember("--port", urlsplit(companion.ready[url]).port or 0)
@@ -98,8 +115,43 @@ async def _databases(nursery: trio.Nursery, settings: Settings, stop: trio.Event
     """Return the URLs of the bridge's and the receiver's database."""
     if settings.database_url:
         return settings.database_url, settings.database_url
-    postgres: embedded.Embedded = await nursery.start(partial(embedded.run, settings.data_dir / "postgres", stop=stop))
-    return postgres.dsn, await trio.to_thread.run_sync(postgres.database, RECEIVER_DATABASE)
+    postgres = _Postgres(settings.data_dir / "postgres")
+    spec = ChildSpec("postgres", postgres.run, shutdown_s=INFINITY, start_timeout_s=POSTGRES_START_S)
+    await _start(nursery, Supervisor("database", [spec], intensity=INTENSITY, parking=PARKING), stop)
+    running = postgres.running
+    assert running is not None
+    return running.dsn, await trio.to_thread.run_sync(running.database, RECEIVER_DATABASE)
+
+
+async def _start(nursery: trio.Nursery, supervisor: Supervisor, stop: trio.Event) -> None:
+    """Start a supervisor; what keeps a child from its first start is raised as it is, for a person to read."""
+    try:
+        await nursery.start(partial(supervisor.run, stop=stop))
+    except StartFailed as failure:
+        raise (failure.__cause__ or failure) from None
+
+
+class _Postgres:
+    """The embedded PostgreSQL as a child that is started again on the port that it had."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self.running: embedded.Embedded | None = None
+        self._status: trio.TaskStatus[embedded.Embedded] = trio.TASK_STATUS_IGNORED
+
+    async def run(  # noqa: ASYNC128 -- `started` below calls it
+        self, *, stop: trio.Event, task_status: trio.TaskStatus[embedded.Embedded] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Run until `stop`; raise `EmbeddedError` when it ends by itself."""
+        port = 0 if self.running is None else self.running.port
+        self._status = task_status
+        noting = cast("trio.TaskStatus[embedded.Embedded]", self)
+        await embedded.run(self._state_dir, stop=stop, port=port, task_status=noting)
+
+    def started(self, value: embedded.Embedded) -> None:
+        """Note where it is before whoever waits for it hears of it."""
+        self.running = value
+        self._status.started(value)
 
 
 def _trust(sandbox: Companion | None) -> SandboxTrust | None:

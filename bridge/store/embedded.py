@@ -90,14 +90,17 @@ async def run(
     *,
     stop: trio.Event,
     settings: Mapping[str, str] | None = None,
+    port: int = 0,
     task_status: trio.TaskStatus[Embedded] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run PostgreSQL as a supervised child until `stop` is set; raise `EmbeddedError` when it ends by itself.
 
-    `task_status` is given the `Embedded`. Trio's own thread starts the process, for a worker thread's end would end it.
+    `port` is that of an earlier start, whose URLs shall stay true; 0 takes a free one. `task_status` is given the
+    `Embedded`. Trio's own thread starts the process, for a worker thread's end would end it.
     """
     limiter = trio.CapacityLimiter(1)
-    launch = await trio.to_thread.run_sync(partial(Launch.prepare, state_dir, settings or {}), limiter=limiter)
+    prepare = partial(Launch.prepare, state_dir, settings or {}, port=port)
+    launch = await trio.to_thread.run_sync(prepare, limiter=limiter)
     try:
         launch.spawn()
         while not launch.ready():  # noqa: ASYNC110 -- it tells by a file; `ready` has the deadline

@@ -71,13 +71,15 @@ class Launch:
     password: str
     settings: Mapping[str, str]
     deadline_s: float
+    wanted_port: int = 0
+    """The port it has to have, because others know it; 0 takes a free one at each attempt."""
     port: int = 0
     attempts: int = 0
     log_offset: int = 0
     child: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def prepare(cls, state_dir: Path, settings: Mapping[str, str]) -> "Launch":
+    def prepare(cls, state_dir: Path, settings: Mapping[str, str], *, port: int = 0) -> "Launch":
         """Take the lock, stop a leftover, make the data if there is none. Blocks."""
         deadline_s = time.monotonic() + START_TIMEOUT_S
         state_dir = state_dir.absolute()
@@ -96,7 +98,7 @@ class Launch:
             if not (data / "PG_VERSION").exists():
                 initialise(bin_dir, data, user, password)
             known = {name: value for name, value in SETTINGS.items() if major >= 18 or name not in NOT_BEFORE_18}
-            return cls(home, bin_dir, data, user, lock, password, known | dict(settings), deadline_s)
+            return cls(home, bin_dir, data, user, lock, password, known | dict(settings), deadline_s, port)
         except BaseException:
             lock.close()
             raise
@@ -109,7 +111,7 @@ class Launch:
     def spawn(self) -> None:
         """Start the process, tied to this thread."""
         self.attempts += 1
-        self.port = _free_port()
+        self.port = self.wanted_port or _free_port()
         options = [f"--{name}={value}" for name, value in self.settings.items()]
         command = [str(self.bin / "postgres"), "-D", str(self.data), "-p", str(self.port), *options]
         tether = str(Path(__file__).with_name("tether.py"))

@@ -20,6 +20,7 @@ from bridge.sandbox.shapes import (
     FaultList,
     Health,
     Hit,
+    Judged,
     Known,
     KnownPage,
     Linked,
@@ -179,6 +180,14 @@ class SandboxClient:
                 return found
             found += page.messages
             after = page.next_after
+
+    async def verdict(self, phone: str | None = None, arrived: Sequence[str] | None = None, after: int = 0) -> Judged:
+        """Judge messages by their acknowledgements, or by the ids that `arrived` somewhere, in that order."""
+        only = {"phone": phone} if phone else {}
+        if arrived is None:
+            return await self._call("GET", "/oracle/verdict", Judged, query={"after": after, **only})
+        body = {"message_ids": list(arrived), "after": after, **only}
+        return await self._call("POST", "/oracle/verdict", Judged, body)
 
     async def trim_oracle(self, until: int | None = None) -> int:
         """Forget the messages up to this place, or all; return how many."""

@@ -10,6 +10,7 @@ An account that has linked devices is represented by these; the phone of a conta
 
 import hashlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +21,8 @@ from bridge.sandbox.state import Row, State
 LIMIT: Final = 200_000
 """Messages kept. One takes about 500 bytes of the file with its copies."""
 _TRIM_EVERY: Final = 5_000
+_PAGE: Final = 1_000
+_COLUMNS: Final = "seq, id, device, sender, recipient, kind, text, hash, sent_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,47 @@ class Message:
     sent_at: float
     relayed: tuple[Copy, ...]
     acknowledged: tuple[Copy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """An upload to the media host or a download from it."""
+
+    seq: int
+    direction: str
+    hash: str
+    """SHA-256 of the file as it is stored, in hex; empty where there is no such file."""
+    kind: str
+    size_bytes: int
+    status: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which messages are meant; None is any. `phone` is the sender or the recipient."""
+
+    phone: str | None = None
+    sender: str | None = None
+    recipient: str | None = None
+    kind: str | None = None
+    unacknowledged: bool = False
+
+    def conditions(self) -> Iterator[tuple[str, str]]:
+        """Return the conditions in SQL, each with the value of its parameters."""
+        if self.phone is not None:
+            yield "(sender = ? OR recipient = ?)", self.phone
+        if self.sender is not None:
+            yield "sender = ?", self.sender
+        if self.recipient is not None:
+            yield "recipient = ?", self.recipient
+        if self.kind is not None:
+            yield "kind = ?", self.kind
+        if self.unacknowledged:
+            yield "EXISTS (SELECT 1 FROM oracle_copy WHERE message = seq AND acknowledged_at IS NULL)", ""
+
+
+ALL: Final = Filter()
 
 
 class Oracle:
@@ -134,19 +178,61 @@ class Oracle:
             message_id,
         )
 
-    def after(self, seq: int, limit: int, phone: str | None = None) -> list[Message]:
-        """Return messages in the order they were sent, of one phone as sender or recipient or of all."""
-        if phone is not None:
-            rows = self._state.rows(
-                "SELECT * FROM oracle WHERE seq > ? AND (sender = ? OR recipient = ?) ORDER BY seq LIMIT ?",
-                seq,
-                phone,
-                phone,
-                limit,
-            )
-        else:
-            rows = self._state.rows("SELECT * FROM oracle WHERE seq > ? ORDER BY seq LIMIT ?", seq, limit)
-        return [self._message(row) for row in rows]
+    def after(self, seq: int, limit: int, only: Filter = ALL) -> list[Message]:
+        """Return messages behind a place, in the order they were sent."""
+        conditions: list[str] = ["seq > ?"]
+        values: list[object] = [seq]
+        for condition, value in only.conditions():
+            conditions.append(condition)
+            values += [value] * condition.count("?")
+        where = " AND ".join(conditions)
+        # made of the constants above; every value is a parameter
+        sql = f"SELECT {_COLUMNS} FROM oracle WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608
+        rows = self._state.rows(sql, *values, limit)
+        copies = self._copies(rows[0][0], rows[-1][0]) if rows else {}
+        return [_message(row, copies.get(row[0], [])) for row in rows]
+
+    def _copies(self, first: int, last: int) -> dict[int, list[Row]]:
+        """Return device and times of the copies of the messages in that range."""
+        found: dict[int, list[Row]] = {}
+        for seq, *copy in self._state.rows(
+            "SELECT message, device, relayed_at, acknowledged_at FROM oracle_copy WHERE message BETWEEN ? AND ?"
+            " ORDER BY message, device",
+            first,
+            last,
+        ):
+            found.setdefault(seq, []).append(tuple(copy))
+        return found
+
+    def all(self, seq: int, only: Filter = ALL) -> Iterator[Message]:
+        """Return all messages behind a place, page by page."""
+        while page := self.after(seq, _PAGE, only):
+            yield from page
+            seq = page[-1].seq
+
+    def transferred(self, direction: str, name: str, kind: str, size: int, status: int) -> None:
+        """Record an upload or a download; `name` is the file's SHA-256 in hex, as it is stored."""
+        seq = self._state.insert(
+            "INSERT INTO oracle_transfer (direction, hash, kind, size_bytes, status, at) VALUES (?, ?, ?, ?, ?, ?)",
+            direction,
+            name,
+            kind,
+            size,
+            status,
+            time.time(),
+        )
+        if seq is not None and seq % _TRIM_EVERY == 0:
+            self._state.run("DELETE FROM oracle_transfer WHERE seq <= ?", seq - self._limit)
+
+    def transfers(self, after: int, limit: int) -> list[Transfer]:
+        """Return uploads and downloads behind a place, in order."""
+        rows = self._state.rows(
+            "SELECT seq, direction, hash, kind, size_bytes, status, at FROM oracle_transfer WHERE seq > ?"
+            " ORDER BY seq LIMIT ?",
+            after,
+            limit,
+        )
+        return [Transfer(*row) for row in rows]
 
     def count(self) -> int:
         row = self._state.one("SELECT count(*) FROM oracle")
@@ -156,28 +242,27 @@ class Oracle:
         """Forget messages up to this number, or all; return how many. Their texts can no longer be sent again."""
         if until is None:
             self._state.run("DELETE FROM oracle_copy")
+            self._state.run("DELETE FROM oracle_transfer")
             return self._state.run("DELETE FROM oracle")
         self._state.run("DELETE FROM oracle_copy WHERE message <= ?", until)
         return self._state.run("DELETE FROM oracle WHERE seq <= ?", until)
 
-    def _message(self, row: Row) -> Message:
-        seq, message_id, device, sender, recipient, kind, text, digest, sent_at = row
-        copies = self._state.rows(
-            "SELECT device, relayed_at, acknowledged_at FROM oracle_copy WHERE message = ? ORDER BY device", seq
-        )
-        return Message(
-            seq=seq,
-            id=message_id,
-            sender=sender,
-            sender_device=device,
-            recipient=recipient,
-            kind=kind,
-            text=text,
-            hash=digest,
-            sent_at=sent_at,
-            relayed=tuple(Copy(name, at) for name, at, _ in copies if at is not None),
-            acknowledged=tuple(Copy(name, at) for name, _, at in copies if at is not None),
-        )
+
+def _message(row: Row, copies: list[Row]) -> Message:
+    seq, message_id, device, sender, recipient, kind, text, digest, sent_at = row
+    return Message(
+        seq=seq,
+        id=message_id,
+        sender=sender,
+        sender_device=device,
+        recipient=recipient,
+        kind=kind,
+        text=text,
+        hash=digest,
+        sent_at=sent_at,
+        relayed=tuple(Copy(name, at) for name, at, _ in copies if at is not None),
+        acknowledged=tuple(Copy(name, at) for name, _, at in copies if at is not None),
+    )
 
 
 def _hash(text: str | None) -> str | None:

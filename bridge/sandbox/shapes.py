@@ -288,3 +288,36 @@ class AddedFile(msgspec.Struct, frozen=True):
 
 class Done(msgspec.Struct, frozen=True):
     done: bool
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What became of messages. The lists of ids are cut at 1000; the counts are of all."""
+
+    clean: bool
+    checked: int
+    acknowledged: int
+    lost_count: int
+    unrelayed_count: int
+    doubled_count: int
+    out_of_order_count: int
+    lost: list[str]
+    unrelayed: list[str]
+    doubled: list[str]
+    out_of_order: list[str]
+
+
+class TransferInfo(msgspec.Struct, frozen=True):
+    """An upload to the media host or a download from it; `hash` is of the file as it is stored."""
+
+    seq: int
+    direction: str
+    hash: str
+    kind: str
+    size_bytes: int
+    status: int
+    at: float
+
+
+class TransferPage(msgspec.Struct, frozen=True):
+    transfers: list[TransferInfo]
+    next_after: int

@@ -115,6 +115,10 @@ CREATE TABLE oracle_copy (
     message INTEGER NOT NULL, device TEXT NOT NULL, relayed_at REAL, acknowledged_at REAL,
     PRIMARY KEY (message, device)
 ) WITHOUT ROWID;
+CREATE TABLE oracle_transfer (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, direction TEXT NOT NULL, hash TEXT NOT NULL, kind TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL, status INTEGER NOT NULL, at REAL NOT NULL
+);
 """
 
 

@@ -28,6 +28,7 @@ from bridge.janitor import Janitor
 from bridge.keyform import hint, make_key
 from bridge.net.guard import Guard
 from bridge.probe import watch_loop
+from bridge.sandbox_trust import keep_apart
 from bridge.scrape import Scrape
 from bridge.store.rows import NewKey
 from bridge.store.store import Store
@@ -70,6 +71,7 @@ class App:
 
     def __init__(self, settings: Settings, database_url: str, *, sandbox: SandboxTrust | None = None) -> None:
         self._settings = settings
+        self._sandbox = sandbox
         self.node = new_node_id()
         vault = open_vault(settings.main_key, settings.old_main_keys, settings.data_dir / "main-key")
         self.store = Store(database_url, vault=vault)
@@ -190,6 +192,7 @@ class App:
 
     async def _run_engines(self, *, stop: trio.Event, task_status: trio.TaskStatus[EnginePool]) -> None:  # noqa: ASYNC128
         """Give the engines what PostgreSQL allows beyond our own connections, and run them."""
+        await keep_apart(self.store, self._sandbox)
         limit = await self.store.connection_limit()
         self.engines.limit_connections(max(limit - OWN_CONNECTIONS, 2))
         await self.engines.run(stop=stop, task_status=task_status)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bridge.config import BadSetting, Settings, from_environment
 from bridge.errors import BridgeError
+from bridge.sandbox import cli as sandbox
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -27,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="run the bridge alone, configured by BRIDGE_* variables")
     _common(serve)
+    sandbox.register(commands)
     return root
 
 
@@ -40,6 +42,8 @@ def _common(command: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0 after an orderly stop, 1 when it failed, 2 for a wrong flag or setting."""
     given = parser().parse_args(arguments)
+    if given.command == "sandbox":
+        return sandbox.main(given)
     try:
         settings = from_environment(host=given.host, port=given.port, data_dir=given.data_dir)
     except BadSetting as error:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from bridge.errors import BridgeError
 from bridge.keyform import is_mistyped
@@ -64,6 +65,12 @@ class Settings:
     """After so long a silence WhatsApp is asked whether it still hears an instance; 0: never."""
     shutdown_s: float = 12.0
     """How long an orderly stop may take in all."""
+    sandbox_url: str = ""
+    """The control API of a sandbox that is used in the place of WhatsApp: for tests. Takes the next one as well."""
+    sandbox_instead_of_whatsapp: bool = False
+    """Says that `sandbox_url` is meant: without both, nothing reaches a sandbox."""
+    sandbox_remote: bool = False
+    """Allows a sandbox, or a bridge that uses one, on an address that others can reach."""
     log_format: str = "auto"
     """json, console, or auto: console at a terminal."""
     log_level: str = "info"
@@ -76,6 +83,7 @@ class Settings:
         _require(
             self.self_check_s == 0 or 1 <= self.self_check_s <= 86_400, "self_check_s", "seconds from 1 to 86400, or 0"
         )
+        self._check_sandbox()
         _require(self.log_format in ("auto", "json", "console"), "log_format", "auto, json or console")
         _require(self.log_level in ("debug", "info", "warning", "error"), "log_level", "debug, info, warning or error")
         _require(
@@ -94,6 +102,28 @@ class Settings:
         )
         _require(not is_mistyped(self.api_key), "api_key", "typed without mistake: its checksum is wrong")
         _require(not self.api_key or len(self.api_key) >= 16, "api_key", "at least 16 characters")
+
+    def _check_sandbox(self) -> None:
+        """A sandbox takes server authentication away, so it must not be switched on by one forgotten variable."""
+        switch = "sandbox_instead_of_whatsapp"
+        _require(
+            not self.sandbox_url or self.sandbox_instead_of_whatsapp, switch, "on as well for a sandbox to be used"
+        )
+        _require(not self.sandbox_instead_of_whatsapp or bool(self.sandbox_url), switch, "off without a sandbox's URL")
+        if not self.sandbox_url:
+            return
+        url = urlsplit(self.sandbox_url)
+        _require(url.scheme == "http" and bool(url.hostname), "sandbox_url", "http://host:port of a sandbox")
+        hosts = (url.hostname or "", self.host)
+        _require(
+            self.sandbox_remote or all(_is_loopback(host) for host in hosts),
+            "sandbox_remote",
+            "on for a sandbox, or a bridge that uses one, on an address that others can reach",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_network(host) and ipaddress.ip_network(host).is_loopback)
 
 
 def _is_network(entry: str) -> bool:

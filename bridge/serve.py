@@ -7,6 +7,7 @@ import trio
 from bridge.app import App, Running
 from bridge.config import BadSetting, Settings
 from bridge.process import announce, run_until_signalled
+from bridge.sandbox_trust import trust_of
 
 
 def serve(settings: Settings, *, as_json: bool) -> int:
@@ -17,8 +18,10 @@ def serve(settings: Settings, *, as_json: bool) -> int:
 
 
 async def _serve(settings: Settings, as_json: bool, stop: trio.Event) -> None:
+    sandbox = await trust_of(settings)
     async with trio.open_nursery() as nursery:
-        running: Running = await nursery.start(partial(App(settings, settings.database_url).run, stop=stop))
+        app = App(settings, settings.database_url, sandbox=sandbox)
+        running: Running = await nursery.start(partial(app.run, stop=stop))
         announce(
             {"api": running.url, "api_key": running.api_key, "webhook_secret": running.webhook_secret},
             as_json=as_json,

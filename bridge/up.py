@@ -22,6 +22,7 @@ from bridge.config import Settings
 from bridge.engine.wire import SandboxTrust
 from bridge.keyform import make_key
 from bridge.process import announce, run_until_signalled
+from bridge.sandbox_trust import trust_of
 from bridge.store import embedded
 from bridge.webhooks import sign
 from supervisor import INFINITY, ChildSpec, Intensity, Parking, Supervisor
@@ -95,7 +96,7 @@ async def _beside(settings: Settings, ports: Ports, urls: tuple[str, str], as_js
                 webhook_allow=(*settings.webhook_allow, f"{host.hostname}:{host.port}"),
             ),
             bridge_url,
-            sandbox=_trust(sandbox),
+            sandbox=_trust(sandbox) or await trust_of(settings),
         )
         running: Running = await nursery.start(partial(app.run, stop=stop))
         announce(

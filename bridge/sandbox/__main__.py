@@ -13,13 +13,13 @@ import signal
 import sys
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
 import structlog
 import trio
 
 from bridge.errors import BridgeError
 from bridge.sandbox.causes import first_cause
+from bridge.sandbox.cli import add_run_flags
 from bridge.sandbox.server import Ready, run
 
 log = structlog.get_logger()
@@ -30,7 +30,11 @@ _PARENT_DIED = signal.SIGHUP
 
 def main(arguments: list[str] | None = None) -> int:
     """Run until told to end; return the exit status."""
-    options = _parser().parse_args(arguments)
+    return run_until_told(_parser().parse_args(arguments))
+
+
+def run_until_told(options: argparse.Namespace) -> int:
+    """Run a sandbox with these options (`cli.add_run_flags`); return the exit status."""
     _log_to_stderr(options.log_level)
     status = 0
     try:
@@ -46,7 +50,7 @@ async def _main(options: argparse.Namespace) -> None:
         await nursery.start(_end_on_signal, nursery.cancel_scope)
         if options.parent_pipe:
             nursery.start_soon(_end_with_stdin, nursery.cancel_scope)
-        start = partial(run, options.data_dir, port=options.port, proxy_port=options.proxy_port)
+        start = partial(run, options.data_dir, host=options.host, port=options.port, proxy_port=options.proxy_port)
         ready: Ready = await nursery.start(start)
         print(json.dumps({"ready": True, **asdict(ready), "pid": os.getpid()}), flush=True)
 
@@ -85,12 +89,7 @@ def _log_to_stderr(level: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bridge.sandbox", description="A local WhatsApp to test against.")
-    parser.add_argument("--data-dir", type=Path, required=True, help="where its state is kept")
-    parser.add_argument("--port", type=int, default=4450, help="of the control API; 0 is a free one")
-    parser.add_argument("--proxy-port", type=int, default=0, help="of the clients' proxy; 0: as last time, or free")
-    parser.add_argument("--parent-pipe", action="store_true", help="end when stdin ends or the parent dies")
-    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
-    parser.add_argument("--json", action="store_true", help="accepted for symmetry: the ready line is always JSON")
+    add_run_flags(parser)
     return parser
 
 

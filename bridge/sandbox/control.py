@@ -6,6 +6,9 @@ Routes are tables, one a part of it. Bodies and answers are JSON, errors include
 
 from functools import cache, partial
 from typing import Final
+from urllib.parse import urlsplit
+
+import trio
 
 from bridge.sandbox import (
     account_calls,
@@ -37,6 +40,8 @@ class Control:
 
     async def __call__(self, request: Request) -> Response:
         """Answer a request; raise a BridgeError for one that cannot be served."""
+        if not _is_ours(request):
+            return problem(403, "foreign_origin", "Pages of other sites may not act here.")
         allowed = []
         for route in ROUTES:
             match = route.pattern.fullmatch(request.path)
@@ -52,11 +57,25 @@ class Control:
         return problem(404, "not_found", f"There is no {request.path}.")
 
 
+def _is_ours(request: Request) -> bool:
+    """Say whether a request comes from a program or from our own page, and not from a page of somebody else's."""
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
 async def health(world: World, request: Request) -> Response:
     """Say how the sandbox is: `ok`, or `down` while it pretends to be."""
     counts = {"phones": len(world.accounts), "connections": len(world.connections)}
     counts |= {"online": world.connections.online(), "messages": world.oracle.count()}
     return json_response(200, {"status": "down" if world.faults.down else "ok", **counts})
+
+
+async def trust(world: World, request: Request) -> Response:
+    """Tell a bridge elsewhere what it has to trust: the clients' proxy, the root key in hex, the certificate."""
+    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or "127.0.0.1"
+    proxy = f"http://{f'[{host}]' if ':' in host else host}:{world.trust.proxy_port}"
+    ca = await trio.Path(world.trust.ca_file).read_text()
+    return json_response(200, {"proxy": proxy, "root_key": world.trust.root_key, "ca": ca})
 
 
 async def openapi(world: World, request: Request) -> Response:
@@ -72,6 +91,7 @@ def _document() -> dict[str, object]:
 ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/health", health, answer=shapes.Health),
     Route("GET", "/openapi.json", openapi),
+    Route("GET", "/trust", trust, answer=shapes.TrustInfo),
     *phone_calls.ROUTES,
     *message_calls.ROUTES,
     *account_calls.ROUTES,

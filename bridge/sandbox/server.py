@@ -46,6 +46,7 @@ class Ready:
 async def run(
     data_dir: Path,
     *,
+    host: str = HOST,
     port: int = 0,
     proxy_port: int = 0,
     task_status: trio.TaskStatus[Ready] = trio.TASK_STATUS_IGNORED,
@@ -64,15 +65,19 @@ async def run(
             authority = TlsAuthority(data_dir / "tls")
             root, keys = _keys(state)
             proxy = Proxy(world, keys, authority.server_context())
-            proxy_at = await _listen_again(nursery, state, proxy_port, proxy.serve)
+            proxy_at = await _listen_again(nursery, state, host, proxy_port, proxy.serve)
+            world.trust.root_key = root.public.hex()
+            world.trust.proxy_port = proxy_at
+            world.trust.ca_file = authority.ca_file
             control = Control(world)
             serve = partial(serve_http, handler=control, taker_of=control.takes)
-            control_at = await _listen(nursery, port, serve)
+            control_at = await _listen(nursery, host, port, serve)
             await state.settled()
+            shown = HOST if host in ("0.0.0.0", "::") else host  # noqa: S104 - it is not listened on here
             task_status.started(
                 Ready(
-                    control=f"http://{HOST}:{control_at}",
-                    proxy=f"http://{HOST}:{proxy_at}",
+                    control=f"http://{shown}:{control_at}",
+                    proxy=f"http://{shown}:{proxy_at}",
                     root_key=root.public.hex(),
                     ca_file=str(authority.ca_file.absolute()),
                 )
@@ -97,23 +102,25 @@ def _stored_key(state: State, name: str) -> KeyPair:
 
 
 async def _listen_again(
-    nursery: trio.Nursery, state: State, port: int, handler: Callable[[trio.SocketStream], Awaitable[None]]
+    nursery: trio.Nursery, state: State, host: str, port: int, handler: Callable[[trio.SocketStream], Awaitable[None]]
 ) -> int:
     """Listen on the port, or on the one of last time if that is free: clients know the proxy's address."""
     before = state.get("proxy_port")
     if port == 0 and before is not None:
         try:
-            return await _listen(nursery, int(before), handler)
+            return await _listen(nursery, host, int(before), handler)
         except PortTaken:
             log.info("sandbox.proxy_port_changed", before=int(before))
-    chosen = await _listen(nursery, port, handler)
+    chosen = await _listen(nursery, host, port, handler)
     state.put("proxy_port", str(chosen).encode())
     return chosen
 
 
-async def _listen(nursery: trio.Nursery, port: int, handler: Callable[[trio.SocketStream], Awaitable[None]]) -> int:
+async def _listen(
+    nursery: trio.Nursery, host: str, port: int, handler: Callable[[trio.SocketStream], Awaitable[None]]
+) -> int:
     try:
-        listeners = await trio.open_tcp_listeners(port, host=HOST, backlog=_BACKLOG)
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG)
     except OSError as error:
         raise PortTaken(str(port)) from error
     nursery.start_soon(trio.serve_listeners, handler, listeners)

@@ -108,6 +108,14 @@ class Health(msgspec.Struct, frozen=True):
     messages: int
 
 
+class TrustInfo(msgspec.Struct, frozen=True):
+    """What a client elsewhere needs: the proxy, the root key in hex, the authority's certificate as PEM."""
+
+    proxy: str
+    root_key: str
+    ca: str
+
+
 class PhoneList(msgspec.Struct, frozen=True):
     phones: list[PhoneInfo]
 

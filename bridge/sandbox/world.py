@@ -1,6 +1,7 @@
 """Names the parts of the sandbox that answer a client, so that handlers can be handed all of them at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from bridge.sandbox.accounts import Account, Accounts, Device
 from bridge.sandbox.appstate import Setting
@@ -20,6 +21,15 @@ from bridge.sandbox.phones import Phones
 from bridge.sandbox.profiles import Profiles
 from bridge.sandbox.relay import Attrs, Relay, new_stanza_id, now_text
 from bridge.sandbox.state import State
+
+
+@dataclass(slots=True)
+class Trust:
+    """What a client elsewhere has to be told, once the server knows it."""
+
+    root_key: str = ""
+    proxy_port: int = 0
+    ca_file: Path = Path()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +52,7 @@ class World:
     connections: Connections
     faults: Faults
     schedules: Schedules
+    trust: Trust = field(default_factory=Trust)
 
     @classmethod
     def load(cls, state: State) -> "World":
@@ -75,6 +86,9 @@ class World:
             schedules=Schedules(faults, accounts),
         )
         faults.unlink = world.unlink
+        world.host.watchers.append(
+            lambda done: oracle.transferred(done.direction, done.name, done.kind, done.size, done.status)
+        )
         return world
 
     def announce(self, change: str, device: Device) -> None:

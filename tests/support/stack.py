@@ -19,10 +19,8 @@ from bridge.sandbox.client import SandboxClient
 
 REPOSITORY = Path(__file__).parents[2]
 START_S, STOP_S = 60.0, 20.0
-UP = (
-    *(sys.executable, "-m", "bridge", "up", "--sandbox", "--json"),
-    *("--port", "0", "--receiver-port", "0", "--sandbox-port", "0"),
-)
+UP = (*(sys.executable, "-m", "bridge", "up", "--json"), *("--port", "0", "--receiver-port", "0"))
+WITH_SANDBOX = ("--sandbox", "--sandbox-port", "0")
 
 
 @dataclass
@@ -31,7 +29,9 @@ class Stack:
 
     data_dir: Path
     environment: Mapping[str, str] = field(default_factory=dict)
-    arguments: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = WITH_SANDBOX
+    sandbox_url: str | None = None
+    """The sandbox's, where it is not the stack's own."""
     process: subprocess.Popen[bytes] | None = None
     ready: dict[str, Any] = field(default_factory=dict)
     stdout: bytes = b""
@@ -67,7 +67,7 @@ class Stack:
             trust_env=False,
         )
         self.receiver = httpx2.AsyncClient(base_url=self.ready["receiver"], timeout=30, trust_env=False)
-        self.sandbox = SandboxClient(self.ready["sandbox"])
+        self.sandbox = SandboxClient(self.sandbox_url or self.ready["sandbox"])
 
     async def kill(self) -> None:
         """End it as a crash does, and wait until it is gone."""

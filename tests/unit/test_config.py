@@ -57,3 +57,28 @@ def test_a_secret_may_be_a_file(tmp_path: Path) -> None:
 def test_a_bad_value_is_refused_with_what_to_change(name: str, value: str, sentence: str) -> None:
     with pytest.raises(BadSetting, match=sentence):
         from_environment({f"BRIDGE_{name}": value})
+
+
+def test_a_sandbox_takes_two_settings() -> None:
+    url, switch = {"BRIDGE_SANDBOX_URL": "http://127.0.0.1:4450"}, {"BRIDGE_SANDBOX_INSTEAD_OF_WHATSAPP": "on"}
+    assert from_environment(url | switch).sandbox_url == "http://127.0.0.1:4450"
+    for alone in (url, switch):
+        with pytest.raises(BadSetting, match="BRIDGE_SANDBOX_INSTEAD_OF_WHATSAPP must be"):
+            from_environment(alone)
+
+
+@pytest.mark.parametrize(
+    "reachable", [{"BRIDGE_SANDBOX_URL": "http://sandbox:4450"}, {"BRIDGE_HOST": "0.0.0.0"}], ids=["sandbox", "bridge"]
+)
+def test_a_sandbox_that_others_can_reach_takes_a_third(reachable: dict[str, str]) -> None:
+    local = {"BRIDGE_SANDBOX_URL": "http://localhost:4450", "BRIDGE_SANDBOX_INSTEAD_OF_WHATSAPP": "on"}
+    assert from_environment(local)
+    with pytest.raises(BadSetting, match="BRIDGE_SANDBOX_REMOTE must be on"):
+        from_environment(local | reachable)
+    assert from_environment(local | reachable | {"BRIDGE_SANDBOX_REMOTE": "on"})
+
+
+@pytest.mark.parametrize("url", ["https://127.0.0.1:4450", "127.0.0.1:4450", "http://"])
+def test_a_sandbox_has_an_http_url(url: str) -> None:
+    with pytest.raises(BadSetting, match="BRIDGE_SANDBOX_URL must be"):
+        from_environment({"BRIDGE_SANDBOX_URL": url, "BRIDGE_SANDBOX_INSTEAD_OF_WHATSAPP": "on"})

@@ -81,8 +81,13 @@ def test_every_variable_and_flag_that_is_named_exists(path: Path) -> None:
 def test_every_setting_of_the_bridge_is_listed_with_its_default() -> None:
     listed = {cells[0].strip("`"): cells[1].strip("`") for cells in rows(read("operations.md"))}
     for field in fields(Settings):
-        default = {True: "on", "": "–", (): "–"}.get(getattr(Settings(), field.name), getattr(Settings(), field.name))
-        shown = f"{default:g}" if isinstance(default, float) else str(default)
+        default = getattr(Settings(), field.name)
+        if isinstance(default, bool):
+            shown = "on" if default else "off"
+        elif isinstance(default, float):
+            shown = f"{default:g}"
+        else:
+            shown = "–" if default in ("", ()) else str(default)
         assert listed[Settings.ENVIRONMENT + field.name.upper()] == shown
 
 
@@ -103,7 +108,9 @@ def test_the_metrics_that_are_told_of_are_those_that_there_are() -> None:
 def test_every_flag_of_the_commands_is_named_in_operations() -> None:
     parsers = (cli.parser(), *cli.parser()._subparsers._group_actions[0].choices.values(), receiver_cli._parser())
     known = {flag for parser in parsers for flag in FLAG.findall(parser.format_help())}
-    assert known - {"--help", "--parent-pipe"} <= set(FLAG.findall(read("operations.md") + read("receiver.md")))
+    assert known - {"--help", "--parent-pipe"} <= set(
+        FLAG.findall(read("operations.md") + read("receiver.md") + read("sandbox.md"))
+    )
 
 
 def test_the_routes_that_are_told_of_are_those_that_there_are() -> None:

@@ -4,6 +4,7 @@ Expected is the table in the docs (docs/sandbox.md, Faults): a client that can g
 afterwards. What ends a session for good has a client of its own.
 """
 
+import base64
 import json
 import threading
 import time
@@ -28,7 +29,7 @@ from bridge.domain.signals import (
     StreamFailed,
 )
 from bridge.engine.failures import is_certain
-from tests.support.conformance import Client, Contact, Refused, Stage, until
+from tests.support.conformance import Client, Contact, Refused, Stage, data, until
 from tests.support.conformance_signals import signals, state_after
 
 pytestmark = pytest.mark.engine
@@ -336,6 +337,16 @@ def test_a_corrupted_message_is_asked_for_again(own: Stage, contact: Contact, br
     sent = contact.send(own.a.phone, text="damaged on its way")
     own.a.event("UndecryptableMessage", lambda e: e["Info"]["ID"] == sent, since)
     assert own.a.message(sent, since)["data"]["Message"]["conversation"] == "damaged on its way"
+
+
+def test_an_upload_that_the_media_host_refuses_fails_and_the_next_one_does_not(own: Stage) -> None:
+    file, image = data(b"what is to be sent"), {"enum": ["MediaType", "MediaImage"]}
+    own.sandbox.post("/faults", kind="media", code=500, direction="upload", count=1)
+    assert "500" in failure(own.a, "upload", file, image)
+    uploaded = own.a.call("upload", file, image)["data"]
+    told = own.sandbox.get("/oracle/transfers")["transfers"]
+    assert [(t["direction"], t["status"]) for t in told] == [("upload", 500), ("upload", 200)]
+    assert told[1]["hash"] == base64.b64decode(uploaded["FileEncSHA256"]).hex()
 
 
 # --- several ------------------------------------------------------------------------------------------------------

@@ -41,6 +41,9 @@ test: $(READY)
 conformance: $(READY)  ## What the sandbox can do, shown by the real, unmodified neonize.
 	@$(BIN)/python -m pytest -v tests/conformance
 
+chaos: $(READY)  ## Kill the bridge 50 times while 20,000 events flow, and count; SEED= replays a run.
+	@$(BIN)/python -m tests.chaos
+
 check: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .

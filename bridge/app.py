@@ -91,6 +91,7 @@ class App:
         self.dispatcher = Dispatcher(self.store, node=self.node, poster=Poster(guard))
         self.store.events.on_commit(self.dispatcher.wake)
         self.janitor = Janitor(self.store, audit_s=settings.audit_days * 86_400)
+        self._stopping = trio.Event()
         context = ApiContext(
             store=self.store,
             directory=self.directory,
@@ -102,6 +103,7 @@ class App:
             trusted_proxies=settings.trusted_proxies,
             audit=settings.audit,
             metrics=settings.metrics,
+            stopping=self._stopping,
         )
         self.http = HttpServer(create_app(context), host=settings.host, port=settings.port)
         self._new_key: str | None = None
@@ -181,6 +183,7 @@ class App:
         await stop.wait()
         log.info("bridge.draining", node=self.node)
         self._draining = True
+        self._stopping.set()
         await trio.sleep(DRAIN_NOTICE_S)
         halt.set()
         with trio.move_on_after(self._settings.shutdown_s):

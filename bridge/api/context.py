@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+import trio
+
 from bridge.domain.ids import CommandId, EndpointId, InstanceKey, KeyId, MessageId, NodeId
 from bridge.domain.lanes import Answer
 from bridge.domain.questions import Question
 from bridge.domain.sends import SendOptions
 from bridge.store.endpoints import EndpointRow, EndpointSpec, Lag
+from bridge.store.feed import Batch, Filter
 from bridge.store.rows import AuditRow, InstanceRow, KeyRow, NewKey, Page
 
 T = TypeVar("T")
@@ -168,6 +171,16 @@ class Endpoints(Protocol):
     async def remove(self, id: EndpointId, /) -> bool: ...
 
 
+class Feed(Protocol):
+    """What was committed, in that order, for those who pull."""
+
+    @property
+    def changed(self) -> trio.Event: ...
+    async def read(self, after: int, wanted: Filter, /, *, limit: int) -> Batch: ...
+    async def head(self) -> int: ...
+    async def position_of(self, instance: InstanceKey, seq: int, /) -> int: ...
+
+
 class Webhooks(Protocol):
     """What delivery does for the API. `admit` raises `url_refused`, `admit_headers` `header_refused` (422)."""
 
@@ -189,6 +202,8 @@ class ApiStore(Protocol):
     def instances(self) -> Instances: ...
     @property
     def endpoints(self) -> Endpoints: ...
+    @property
+    def feed(self) -> Feed: ...
 
 
 class TreeNode(Protocol):
@@ -253,6 +268,8 @@ class ApiContext:
     webhooks: Webhooks
     auth_on: bool = True
     limits: Limits = field(default_factory=Limits)
+    stopping: trio.Event = field(default_factory=trio.Event)
+    """Set when the bridge is about to stop: what would go on for ever ends then."""
     trusted_proxies: tuple[str, ...] = ()
     """Networks whose X-Forwarded-For is believed."""
     metrics: str = "key"

@@ -11,7 +11,6 @@ from bridge.store.fetch import fetch_all, fetch_one, run
 from bridge.store.pool import Pool
 from bridge.store.queries import load
 from bridge.store.rows import CommandRow, Recovered
-from bridge.store.trio_psycopg import TrioConnection
 
 _SQL = load("commands")
 
@@ -77,10 +76,8 @@ class Commands:
         state: str,
         message_id: str | None = None,
         result: Mapping[str, object] | None = None,
-        *,
-        conn: TrioConnection | None = None,
     ) -> CommandRow:
-        """Store the outcome (sent, failed, unknown), within the transaction of `conn` if that is given.
+        """Store the outcome (sent, failed, unknown).
 
         Raises `CommandClosed` when a known outcome is stored already.
         """
@@ -90,11 +87,8 @@ class Commands:
             "message_id": message_id,
             "result": None if result is None else Jsonb(dict(result)),
         }
-        if conn is not None:
+        async with self._pool.connection() as conn:
             row = await fetch_one(conn, _SQL["finish"], params, CommandRow)
-        else:
-            async with self._pool.connection() as own:
-                row = await fetch_one(own, _SQL["finish"], params, CommandRow)
         if row is None:
             raise CommandClosed(command=id)
         return row

@@ -78,6 +78,14 @@ class _Waiting:
     result: tuple[Stored, ...] | Exception = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What a transaction did: whether it stored something new, and whether that is to be delivered somewhere."""
+
+    stored: bool
+    to_deliver: bool
+
+
 class Ingest:
     """Stores events. `run` is the one task that commits; without it `append` raises `StoreUnavailable`."""
 
@@ -88,6 +96,7 @@ class Ingest:
         self._wake = trio.Event()
         self._running = False
         self._listeners: list[Callable[[], None]] = []
+        self._stored_listeners: list[Callable[[], None]] = []
 
     def on_commit(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each commit that made deliveries."""
@@ -113,28 +122,14 @@ class Ingest:
             raise waiting.result
         return waiting.result
 
-    async def append_in(
-        self, conn: TrioConnection, key: InstanceKey, owner: NodeId, epoch: Epoch, drafts: Sequence[Draft]
-    ) -> tuple[Stored, ...]:
-        """Store `drafts` within the caller's transaction; after its commit the caller calls `committed`."""
-        if not drafts:
-            return ()
-        await conn.execute(self._sql["lock_instance"], {"key": key})
-        waiting = _Waiting(key, owner, epoch, drafts, trio.Event())
-        await self._write(conn, [waiting])
-        if isinstance(waiting.result, Exception):
-            raise waiting.result
-        return waiting.result
-
     @property
     def waiting(self) -> int:
         """How many events wait for their commit."""
         return sum(len(waiting.drafts) for waiting in self._queue)
 
-    def committed(self) -> None:
-        """Tell the listeners that there may be something to deliver."""
-        for listener in self._listeners:
-            listener()
+    def on_stored(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each commit that stored something new."""
+        self._stored_listeners.append(listener)
 
     async def run(self, *, stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Commit what is appended until `stop`; then what still waits, and end."""
@@ -183,11 +178,10 @@ class Ingest:
         outcome: Exception = StoreUnavailable("The task that stores events was stopped.")
         try:
             async with self._pool.connection() as conn:
-                fan_out = await self._write_twice(conn, batch)
-                if fan_out is None and len(batch) > 1:
-                    fan_out = any([await self._write_twice(conn, [waiting]) for waiting in batch])
-            if fan_out:
-                self.committed()
+                written = [await self._write_twice(conn, batch)]
+                if written == [None] and len(batch) > 1:
+                    written = [await self._write_twice(conn, [waiting]) for waiting in batch]
+            self._tell([one for one in written if one is not None])
         except (StoreUnavailable, psycopg.Error) as error:
             outcome = error
         finally:
@@ -195,7 +189,15 @@ class Ingest:
             for waiting in batch:
                 waiting.done.set()
 
-    async def _write_twice(self, conn: TrioConnection, batch: Sequence[_Waiting]) -> bool | None:
+    def _tell(self, written: Sequence[_Written]) -> None:
+        if any(one.stored for one in written):
+            for listener in self._stored_listeners:
+                listener()
+        if any(one.to_deliver for one in written):
+            for listener in self._listeners:
+                listener()
+
+    async def _write_twice(self, conn: TrioConnection, batch: Sequence[_Waiting]) -> _Written | None:
         """Store a batch as `_write` does, at the second try if need be; None when PostgreSQL refuses what is in it."""
         refused: Exception | None = None
         for _ in range(2):
@@ -211,8 +213,8 @@ class Ingest:
             waiting.result = refused or StoreUnavailable()
         return None
 
-    async def _write(self, conn: TrioConnection, batch: Sequence[_Waiting]) -> bool:
-        """Run the statement, give each caller its result, and return whether there is something to deliver."""
+    async def _write(self, conn: TrioConnection, batch: Sequence[_Waiting]) -> _Written:
+        """Run the statement, give each caller its result, and return what came of it."""
         drafts = [(waiting, draft) for waiting in batch for draft in waiting.drafts]
         params = {"drafts": _encode([_row(ord_, *item) for ord_, item in enumerate(drafts)]).decode()}
         cursor = await conn.execute(self._sql["append"], params, prepare=True, binary=True)
@@ -224,7 +226,7 @@ class Ingest:
             found = tuple(Stored(row[1], row[2], row[3]) for row in mine if row is not None)
             _count(waiting.drafts, found)
             waiting.result = found if len(found) == len(mine) else StaleOwner(instance=waiting.key)
-        return any(row[4] for row in rows.values())
+        return _Written(any(row[3] for row in rows.values()), any(row[4] for row in rows.values()))
 
 
 def _count(drafts: Sequence[Draft], stored: Sequence[Stored]) -> None:

@@ -17,6 +17,7 @@ from bridge.store.deliveries import Deliveries
 from bridge.store.endpoints import Endpoints
 from bridge.store.errors import StoreUnavailable
 from bridge.store.events import Ingest
+from bridge.store.feed import Feed
 from bridge.store.hints import Hints
 from bridge.store.housekeeping import Housekeeping
 from bridge.store.instances import Instances
@@ -53,6 +54,8 @@ class Store:
         self.messages = Messages(self.pool)
         self.media = MediaRows(self.pool)
         self.events = Ingest(self.pool)
+        self.feed = Feed(self.pool)
+        self.events.on_stored(self.feed.wake)
         self.endpoints = Endpoints(self.pool, vault)
         self.deliveries = Deliveries(self.pool, vault)
         self.housekeeping = Housekeeping(self.pool)

@@ -1,76 +1,17 @@
 """Endpoints by call: the API over the real store, the real dispatcher and a receiver on a socket."""
 
-import hashlib
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-import httpx2
 import pytest
 import trio
 from standardwebhooks import Webhook
 
-from bridge.api.app import create_app
-from bridge.api.context import ApiContext, Directory
-from bridge.domain.ids import NodeId
-from bridge.ids import new_key_id
-from bridge.net.guard import Guard
-from bridge.store.rows import NewKey
 from bridge.store.store import Store
 from bridge.vault import MAGIC, Vault
-from bridge.webhooks.desk import Desk
-from bridge.webhooks.dispatcher import Dispatcher
-from bridge.webhooks.post import Poster
-from tests.integration.test_api_store import add_key
-from tests.support.api import API_KEY, DEADLINE_S, Probes, serving
-from tests.support.hooks import MAIN_KEY, SECRET, Hook, Owned, Reply, endpoint, hook, owned, rows, run, text_event
-
-OPERATOR = {"X-Api-Key": API_KEY}
-
-
-@dataclass(frozen=True, slots=True)
-class Bridge:
-    """The parts that endpoints need, running."""
-
-    store: Store
-    client: httpx2.AsyncClient
-    instance: Owned
-
-    async def call(self, method: str, path: str, body: object = None, *, expect: int = 200, **headers: str) -> Any:
-        answer = await self.client.request(method, path, json=body, headers=headers)
-        assert answer.status_code == expect, answer.text
-        return answer.json()
-
-    async def failed(self, id: str) -> Any:
-        """Return the endpoint when an attempt has failed."""
-        with trio.fail_after(DEADLINE_S):
-            while (shown := await self.call("GET", f"/webhooks/{id}"))["last_error"] is None:  # noqa: ASYNC110
-                await trio.sleep(0.02)
-        return shown
-
-
-@asynccontextmanager
-async def bridge_on(store: Store) -> AsyncIterator[Bridge]:
-    await add_key(store, API_KEY)
-    await add_key(store, "a viewer's key", role="viewer")
-    guard, stop = Guard(["127.0.0.0/8", "later.test:443"]), trio.Event()
-    dispatcher = Dispatcher(store, node=NodeId("node_test"), poster=Poster(guard))
-    store.events.on_commit(dispatcher.wake)
-    desk = Desk(store, dispatcher, guard)
-    context = ApiContext(store, cast("Directory", None), Probes(), NodeId("node_test"), desk)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(partial(dispatcher.run, stop=stop))
-        async with (
-            serving(create_app(context), drain_s=1) as (_, bound, _stop),
-            httpx2.AsyncClient(
-                base_url=bound.url, headers=OPERATOR, trust_env=False, verify=False, timeout=DEADLINE_S
-            ) as client,
-        ):
-            yield Bridge(store, client, await owned(store))
-        stop.set()
+from tests.support.bridge import Bridge, add_key, bridge_on
+from tests.support.hooks import MAIN_KEY, SECRET, Hook, Reply, endpoint, hook, owned, rows, run, text_event
 
 
 async def made(bridge: Bridge, receiver: Hook, **fields: object) -> Any:
@@ -320,8 +261,7 @@ async def test_a_key_of_one_instance_sees_and_changes_the_endpoints_of_that_one_
     async with hook() as receiver, bridge_on(store) as bridge:
         other = await owned(store)
         ids = {key: (await made(bridge, receiver, instance_key=key))["id"] for key in ("*", other.key)}
-        digest = hashlib.sha256(b"a tenant's key").digest()
-        await store.keys.add(NewKey(new_key_id(), "t", "operator", digest, instances=[bridge.instance.key]))
+        await add_key(store, "a tenant's key", role="operator", instances=[bridge.instance.key])
         bridge.client.headers["X-Api-Key"] = "a tenant's key"
         mine = await bridge.call("POST", "/webhooks", {"url": receiver.url}, expect=201)
         assert mine["instance_key"] == bridge.instance.key

@@ -92,15 +92,6 @@ async def test_a_command_that_was_refused_leaves_its_idempotency_key_free(store,
     assert (await insert(store, key, state="running", idempotency_key="k")).inserted
 
 
-async def test_an_outcome_is_taken_back_with_its_transaction(store, key):
-    row = await insert(store, key)
-    with pytest.raises(RuntimeError):
-        async with store.pool.transaction() as conn:
-            await store.commands.finish(row.id, "sent", "3EB0", conn=conn)
-            raise RuntimeError
-    assert (await store.commands.get(row.id)).state == "running"
-
-
 async def test_after_a_crash_what_had_begun_is_unknown_and_what_had_not_is_queued(store, key):
     queued = [await insert(store, key, state="queued") for _ in range(3)]
     running = await insert(store, key)

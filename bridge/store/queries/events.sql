@@ -2,8 +2,11 @@
 
 -- name: append
 -- Stores drafts (a JSON array) whose instance is still owned as they say; returns one row for each of those, in their order.
--- Locks are taken in this order everywhere: instances by key, lanes by endpoint and key, then the rest.
-with draft as materialized (
+-- Locks are taken in this order everywhere: the turn of all writers, instances by key, lanes by endpoint and key, then the
+-- rest. The turn is held until the commit: positions become visible in the order in which they are given.
+with turn as materialized (
+    select pg_advisory_xact_lock(7318349394477056)
+), draft as materialized (
     select * from json_to_recordset(%(drafts)s::json) as d (
         ord int, instance text, owner text, epoch bigint,
         id text, type text, name text, chat text, dedup_key text, head text, tail text,
@@ -14,10 +17,11 @@ with draft as materialized (
     )
 ), held as materialized (
     select i.key, i.owner, i.epoch, i.last_seq
-    from bridge.instance i
+    from turn
+    cross join bridge.instance i
     where i.key = any (array(select distinct instance from draft))
     order by i.key
-    for no key update
+    for no key update of i
 ), ours as materialized (
     select d.*, h.last_seq, old.id as old_id, old.seq as old_seq,
            row_number() over (partition by d.instance, d.dedup_key order by d.ord) as nth
@@ -111,10 +115,6 @@ from ours o
 left join fresh f on f.ord = o.ord
 left join fresh first on f.ord is null and first.instance = o.instance and first.dedup_key = o.dedup_key
 order by o.ord
-
--- name: lock_instance
--- Waits for whoever stores events of this instance now, so that the next statement sees them.
-select from bridge.instance where key = %(key)s for no key update
 
 -- name: after
 -- One page of an instance's events, oldest first; types are canonical ones, an empty list means all.

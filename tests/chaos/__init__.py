@@ -1,0 +1,1 @@
+"""Kills the bridge, and PostgreSQL, at random moments while events flow, and counts what arrives."""

@@ -16,7 +16,7 @@ from bridge.api.call import Call, Route
 from bridge.api.context import ApiContext
 from bridge.api.edge import REQUEST_ID, ROUTE, Edge
 from bridge.api.problems import JSON, Answer, for_error
-from bridge.api.routes import audit, events, health, instances, keys, messages, pairing, webhooks
+from bridge.api.routes import audit, events, health, instances, keys, messages, pairing, people, webhooks
 
 log = structlog.get_logger()
 
@@ -30,6 +30,7 @@ def create_app(context: ApiContext) -> QuartTrio:
         *health.routes(context, gate),
         *instances.routes(context),
         *pairing.routes(context),
+        *people.routes(context),
         *messages.routes(context),
         *webhooks.routes(context),
         *events.routes(context),

@@ -14,6 +14,7 @@ from bridge.domain.ids import CommandId, EndpointId, InstanceKey, KeyId, Message
 from bridge.domain.lanes import Answer
 from bridge.domain.questions import Question
 from bridge.domain.sends import SendOptions
+from bridge.store.contacts import ContactRow
 from bridge.store.endpoints import EndpointRow, EndpointSpec, Lag
 from bridge.store.feed import Batch, Filter
 from bridge.store.rows import AuditRow, InstanceRow, KeyRow, NewKey, Page
@@ -191,6 +192,14 @@ class Webhooks(Protocol):
     def held(self) -> frozenset[EndpointId]: ...
 
 
+class Contacts(Protocol):
+    """The people whom an instance knows."""
+
+    async def page(self, jid: str, *, search: str | None, limit: int, cursor: str | None) -> Page[ContactRow]: ...
+    async def find(self, jid: str, *, phone: str | None = None, lid: str | None = None) -> ContactRow | None: ...
+    async def other_address(self, *, phone: str | None = None, lid: str | None = None) -> str | None: ...
+
+
 class ApiStore(Protocol):
     """The part of the store that handlers use themselves."""
 
@@ -204,6 +213,8 @@ class ApiStore(Protocol):
     def endpoints(self) -> Endpoints: ...
     @property
     def feed(self) -> Feed: ...
+    @property
+    def contacts(self) -> Contacts: ...
 
 
 class TreeNode(Protocol):

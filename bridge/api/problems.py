@@ -108,6 +108,13 @@ class LastAdminKey(ApiError):
     status = 409
 
 
+class UnknownContact(ApiError):
+    """Neither WhatsApp nor this instance knows anybody by this address."""
+
+    code = "unknown_contact"
+    status = 404
+
+
 class NothingYet(ApiError):
     """No QR code has come yet; call POST /instance/connect first, or ask again."""
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar, cast
 from bridge.domain.questions import OnWhatsApp, PhoneFound, Ping, Question
 from bridge.engine import jids
 from bridge.engine.errors import EngineError
+from bridge.engine.profile_answers import PROFILE_ANSWERS
 from bridge.engine.session import Session
 from bridge.protos import neonize_pb
 
@@ -46,5 +47,6 @@ async def _ping(session: Session, _: Ping, timeout_s: float) -> None:
 ANSWERS: Mapping[type[Question[Any]], Callable[[Session, Any, float], Awaitable[object]]] = {
     OnWhatsApp: _on_whatsapp,
     Ping: _ping,
+    **PROFILE_ANSWERS,
 }
 """By the type of the question. What is called here must be in `bridge.engine.host.library.METHODS`."""

@@ -25,6 +25,8 @@ from bridge.sandbox.shapes import (
     KnownPage,
     Linked,
     MessageId,
+    MomentInfo,
+    MomentList,
     Pairing,
     PhoneInfo,
     PhoneList,
@@ -108,6 +110,11 @@ class SandboxClient:
     async def change_profile(self, phone: str, **changes: object) -> ProfileInfo:
         """Change `name`, `about`, `picture` (base64 of a JPEG, empty removes), `verified_name`, `privacy`."""
         return await self._call("PATCH", f"/phones/{phone}", ProfileInfo, changes)
+
+    async def moments(self, phone: str, after: int = 0) -> list[MomentInfo]:
+        """Return what a phone saw of others' presence and typing behind a cursor."""
+        query = {"after": after}
+        return (await self._call("GET", f"/phones/{phone}/moments", MomentList, query=query)).moments
 
     async def block(self, phone: str, other: str, blocked: bool = True) -> ProfileInfo:
         """Block or unblock somebody, as the phone's owner does."""

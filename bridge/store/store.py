@@ -13,6 +13,7 @@ import trio
 from bridge.store.audit import Audit
 from bridge.store.census import Censuses
 from bridge.store.commands import Commands
+from bridge.store.contacts import Contacts
 from bridge.store.deliveries import Deliveries
 from bridge.store.endpoints import Endpoints
 from bridge.store.errors import StoreUnavailable
@@ -46,6 +47,7 @@ class Store:
         self._vault = vault
         self.pool = Pool(dsn, size=pool_size)
         self.instances = Instances(self.pool)
+        self.contacts = Contacts(self.pool)
         self.commands = Commands(self.pool)
         self.keys = Keys(self.pool)
         self.audit = Audit(self.pool)

@@ -1,5 +1,6 @@
 """The life of a session as a user sees it: paired by a code, deaf and recycled, logged out and paired anew."""
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,16 @@ import pytest
 from tests.support.stack import Stack, running_stack, until
 
 PHONE, CONTACT = "4915100000001", "4915100000002"
+JPEG = b"\xff\xd8\xff\xe0 a picture \xff\xd9"
 
 pytestmark = pytest.mark.engine
 
 
-async def test_a_session_is_paired_by_code_survives_deafness_and_is_logged_out(tmp_path: Path) -> None:
+async def test_a_session_is_paired_by_code_knows_people_survives_deafness_and_is_logged_out(tmp_path: Path) -> None:
     async with running_stack(tmp_path / "data", BRIDGE_SELF_CHECK_S="2") as stack:
         await stack.sandbox.create_phone(CONTACT, "Ann")
         key = await paired_by_code(stack)
+        await people_and_profile(stack, key)
         await deaf_and_recycled(stack, key)
         await logged_out_and_paired_anew(stack, key)
 
@@ -36,6 +39,46 @@ async def paired_by_code(stack: Stack) -> str:
     again = await stack.api.post(f"/instance/{key}/pair-code", json={"phone": PHONE})
     assert (again.status_code, again.json()["code"]) == (409, "already_connected")
     return key
+
+
+async def people_and_profile(stack: Stack, key: str) -> None:
+    """Contacts, blocking, the own profile and presence, as both sides see them."""
+    ann = await stack.sandbox.phone(CONTACT)
+    await stack.sandbox.change_profile(CONTACT, about="At the sea", picture=base64.b64encode(JPEG).decode())
+    await stack.sandbox.send(CONTACT, PHONE, "hello")
+
+    async def is_known() -> list[dict[str, Any]]:
+        return list((await stack.call("GET", f"/contact/{key}?q=An"))["contacts"])
+
+    await until(is_known)
+    (contact,) = await is_known()
+    assert (contact["phone"], contact["lid"], contact["push_name"]) == (CONTACT, ann.lid, "Ann")
+    assert (await stack.call("GET", f"/contact/{key}?q=%25"))["contacts"] == []
+    for who in (CONTACT, ann.lid):
+        shown = await stack.call("GET", f"/contact/{key}/{who}?avatar=full")
+        assert (shown["phone"], shown["lid"], shown["about"]) == (CONTACT, ann.lid, "At the sea")
+        assert shown["avatar_url"].endswith(shown["avatar_id"])
+    assert (await stack.api.get(f"/contact/{key}/499999999999")).json()["code"] == "unknown_contact"
+
+    await stack.call("PUT", f"/contact/{key}/{CONTACT}/block", blocked=True)
+    assert (await stack.sandbox.profile(PHONE)).blocked == [ann.lid]
+    await stack.api.put(f"/contact/{key}/{CONTACT}/block", json={"blocked": False})
+    assert (await stack.sandbox.profile(PHONE)).blocked == []
+
+    privacy = {"last_seen": "none", "read_receipts": "all"}
+    changed = await stack.call("PATCH", f"/profile/{key}", name="Front desk", about="open", privacy=privacy)
+    assert (changed["about"], changed["privacy"]["last_seen"], changed["avatar_url"]) == ("open", "none", None)
+    own = await stack.sandbox.profile(PHONE)
+    assert (own.name, own.about, own.privacy["last"]) == ("Front desk", "open", "none")
+
+    await stack.call("POST", "/presence", instance_key=key, state="available")
+    await stack.call("POST", "/chat/presence", instance_key=key, chat=CONTACT, state="recording")
+
+    async def is_seen() -> bool:
+        seen = await stack.sandbox.moments(CONTACT)
+        return any((one.kind, one.state, one.sender) == ("typing", "recording", PHONE) for one in seen)
+
+    await until(is_seen)
 
 
 async def deaf_and_recycled(stack: Stack, key: str) -> None:

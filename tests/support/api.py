@@ -21,6 +21,7 @@ from bridge.errors import BridgeError
 from bridge.ids import new_instance_key
 from bridge.instances.errors import AlreadyConnected, NotConnected
 from bridge.net.guard import Guard
+from bridge.store.contacts import ContactRow
 from bridge.store.errors import InstanceNotFound
 from bridge.store.rows import InstanceRow, Page
 from bridge.webhooks import own_headers
@@ -81,6 +82,24 @@ class Asked:
 
 
 @dataclass
+class MemoryContacts:
+    """The people of one address book, whichever device asks."""
+
+    people: list[ContactRow] = field(default_factory=list)
+
+    async def page(self, jid: str, *, search: str | None, limit: int, cursor: str | None) -> Page[ContactRow]:
+        found = [one for one in self.people if search is None or search in (one.name or "")]
+        found = [one for one in found if cursor is None or one.place > cursor]
+        return Page(tuple(found[:limit]), found[limit - 1].place if len(found) > limit else None)
+
+    async def find(self, jid: str, *, phone: str | None = None, lid: str | None = None) -> ContactRow | None:
+        return next((one for one in self.people if (phone or one.phone, lid or one.lid) == (one.phone, one.lid)), None)
+
+    async def other_address(self, *, phone: str | None = None, lid: str | None = None) -> str | None:
+        return None
+
+
+@dataclass
 class MemoryStore:
     """Instances, endpoints and keys; `broken` makes calls on the first two, whose repositories it is itself, fail."""
 
@@ -89,6 +108,7 @@ class MemoryStore:
     audit: MemoryAudit = field(default_factory=MemoryAudit)
     webhooks: dict[EndpointId, tuple[InstanceKey | None, str, tuple[str, ...], bytes]] = field(default_factory=dict)
     broken: BridgeError | None = None
+    contacts: MemoryContacts = field(default_factory=MemoryContacts)
 
     @property
     def instances(self) -> "MemoryStore":

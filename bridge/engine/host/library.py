@@ -142,5 +142,11 @@ def _as_c(argument: Argument) -> tuple[object, ...]:
             return (argument,)
 
 
-METHODS = frozenset({"Disconnect", "GetBlocklist", "IsOnWhatsApp", "Logout", "PairPhone", "SendMessage"})
+METHODS = frozenset(
+    {
+        "Disconnect", "GetBlocklist", "GetPrivacySettings", "GetProfilePicture", "GetUserInfo", "IsOnWhatsApp",
+        "Logout", "PairPhone", "SendChatPresence", "SendMessage", "SendPresence", "SetPrivacySetting", "SetPushName",
+        "SetStatusMessage", "UpdateBlocklist",
+    }
+)  # fmt: skip
 """What a bridge may call; the argument types are declared in neonize's `_binder`."""

@@ -197,7 +197,6 @@ def _profile(world: World, account: Account) -> dict[str, object]:
         "privacy": settings.privacy,
         "blocked": [str(jid) for jid in account.blocked],
         "disappearing_s": settings.disappearing_s,
-        "timers": settings.timers,
         "code_for": None if asked is None else asked.display,
         "code_notified": asked is not None and asked.notify,
     }

@@ -43,14 +43,13 @@ class BadSetting(BridgeError):
 
 @dataclass(slots=True)
 class Profile:
-    """An account's settings. `timers` are the disappearing timers of its chats in seconds, by the chat's LID."""
+    """An account's settings."""
 
     verified_name: str = ""
     """The name of a business that WhatsApp has verified; empty for a person."""
     privacy: dict[str, str] = field(default_factory=lambda: {name: values[0] for name, values in PRIVACY.items()})
     disappearing_s: int = 0
     disappearing_at: int = 0
-    timers: dict[str, int] = field(default_factory=dict)
 
 
 class Profiles:
@@ -118,11 +117,6 @@ class Profiles:
         """Change after how long messages of new chats disappear; 0: never."""
         profile = self.of(account)
         profile.disappearing_s, profile.disappearing_at = seconds, int(time.time())
-        self.save(account)
-
-    def set_timer(self, account: Account, chat: Jid, seconds: int) -> None:
-        """Note after how long messages of a chat disappear for this account."""
-        self.of(account).timers[str(chat)] = seconds
         self.save(account)
 
     def set_blocked(self, account: Account, other: Jid, blocked: bool, by: Device | None = None) -> None:

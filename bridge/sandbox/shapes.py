@@ -199,7 +199,6 @@ class ProfileInfo(msgspec.Struct, frozen=True):
     privacy: dict[str, str]
     blocked: list[str]
     disappearing_s: int
-    timers: dict[str, int]
     code_for: str | None
     code_notified: bool
 

@@ -70,6 +70,13 @@ def test_the_default_disappearing_timer_is_set_and_only_to_what_there_is(calm: S
         calm.b.call("set_default_disappearing_timer", 5 * 10**9)
 
 
+def test_the_timer_of_a_chat_reaches_the_other_side(calm: Stage, contact: Contact) -> None:
+    calm.a.message(contact.send(calm.a.phone, text="before"))
+    calm.a.call("set_disappearing_timer", jid(contact.phone), 604_800 * 10**9)
+    timer = until(lambda: next((m for m in contact.messages() if m["kind"] == "timer"), None))
+    assert (timer["from"], timer["expiration_s"]) == (calm.a.phone, 604_800)
+
+
 # --- app state --------------------------------------------------------------------------------------------------------
 
 

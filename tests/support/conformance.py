@@ -160,7 +160,7 @@ class Worker:
         self.database = database
         self._log = database.with_suffix(".log").open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, str(WORKER), json.dumps(sandbox.ready), str(database)],
+            [sys.executable, "-P", str(WORKER), json.dumps(sandbox.ready), str(database)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -194,7 +194,7 @@ async def neonize_clients(sandbox: SandboxProcess, database: Path) -> AsyncItera
     environment = dict(os.environ, SSL_CERT_FILE=sandbox.ready["ca_file"], PYTHONPATH=str(REPOSITORY))
     with database.with_suffix(".log").open("ab") as log:
         process = await trio.lowlevel.open_process(
-            [sys.executable, str(WORKER), json.dumps(sandbox.ready), str(database)],
+            [sys.executable, "-P", str(WORKER), json.dumps(sandbox.ready), str(database)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

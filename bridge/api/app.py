@@ -16,15 +16,14 @@ from bridge.api.call import Call, Route
 from bridge.api.context import ApiContext
 from bridge.api.edge import REQUEST_ID, ROUTE, Edge
 from bridge.api.problems import JSON, Answer, for_error
-from bridge.api.routes import audit, events, health, instances, keys, messages, pairing, people, webhooks
+from bridge.api.routes import audit, docs, events, health, instances, keys, messages, pairing, people, webhooks
 
 log = structlog.get_logger()
 
 
-def create_app(context: ApiContext) -> QuartTrio:
-    """Return the API as an ASGI application; nothing runs until a server calls it."""
-    gate = Gate(context.store.keys, context.limits, on=context.auth_on, trusted=networks(context.trusted_proxies))
-    routes = [
+def all_routes(context: ApiContext, gate: Gate) -> list[Route]:
+    """Return every call that there is: this table, and no other, says what each asks for."""
+    routes: list[Route] = [
         *keys.routes(context, gate),
         *audit.routes(context),
         *health.routes(context, gate),
@@ -35,6 +34,13 @@ def create_app(context: ApiContext) -> QuartTrio:
         *webhooks.routes(context),
         *events.routes(context),
     ]
+    return [*routes, *docs.routes(lambda: all_routes(context, gate))]
+
+
+def create_app(context: ApiContext) -> QuartTrio:
+    """Return the API as an ASGI application; nothing runs until a server calls it."""
+    gate = Gate(context.store.keys, context.limits, on=context.auth_on, trusted=networks(context.trusted_proxies))
+    routes = all_routes(context, gate)
     app = QuartTrio("bridge", static_folder=None)
     app.config.update(
         BODY_TIMEOUT=context.limits.body_s,

@@ -1,18 +1,25 @@
 """The command line: `bridge up` runs everything on one machine, `bridge serve` the bridge alone, for containers.
 
-Heavy imports happen inside the commands, so that `--help` and a mistyped flag answer at once.
+The other commands talk to one that runs. Heavy imports happen inside the commands, so that `--help` and a mistyped
+flag answer at once.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bridge.config import BadSetting, Settings, from_environment
+from bridge.commands import arguments as asking
 from bridge.errors import BridgeError
 from bridge.sandbox import cli as sandbox
 
+if TYPE_CHECKING:
+    from bridge.config import Settings
+
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+SERVICES = frozenset({"up", "serve"})
+"""The commands that run until they are told to stop; the others ask one that runs."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run the bridge alone, configured by BRIDGE_* variables")
     _common(serve)
     sandbox.register(commands)
+    asking.add(commands)
     return root
 
 
@@ -44,6 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     if given.command == "sandbox":
         return sandbox.main(given)
+    if given.command not in SERVICES:
+        return asking.run(given)
+    from bridge.config import BadSetting, from_environment  # noqa: PLC0415
+
     try:
         settings = from_environment(host=given.host, port=given.port, data_dir=given.data_dir)
     except BadSetting as error:
@@ -62,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_FAILED
 
 
-def _run(given: argparse.Namespace, settings: Settings) -> int:
+def _run(given: argparse.Namespace, settings: "Settings") -> int:
     from bridge import logs  # noqa: PLC0415
 
     logs.configure(level=settings.log_level, style=settings.log_format)

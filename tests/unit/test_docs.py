@@ -1,8 +1,10 @@
 """The documents say what the code does, as far as a program can tell: links, names, routes, settings, examples."""
 
+import argparse
 import re
 import time
 import tomllib
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -105,8 +107,16 @@ def test_the_metrics_that_are_told_of_are_those_that_there_are() -> None:
     assert told == scrape.documented(), "python -m bridge.scrape prints the table"
 
 
+def every_parser(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yield a parser and those of its commands, theirs too."""
+    yield parser
+    for group in parser._subparsers._group_actions if parser._subparsers else ():
+        for child in (group.choices or {}).values():
+            yield from every_parser(child)
+
+
 def test_every_flag_of_the_commands_is_named_in_operations() -> None:
-    parsers = (cli.parser(), *cli.parser()._subparsers._group_actions[0].choices.values(), receiver_cli._parser())
+    parsers = (*every_parser(cli.parser()), receiver_cli._parser())
     known = {flag for parser in parsers for flag in FLAG.findall(parser.format_help())}
     assert known - {"--help", "--parent-pipe"} <= set(
         FLAG.findall(read("operations.md") + read("receiver.md") + read("sandbox.md"))

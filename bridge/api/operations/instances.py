@@ -5,6 +5,7 @@ from typing import Any
 
 from bridge.api import schemas
 from bridge.api.openapi import AT, CURSOR, KEY, LIMIT, REPEATABLE, Operation, number, text
+from bridge.api.problems import Problem
 
 _STATUS: Mapping[str, Any] = {
     "instance_key": KEY,
@@ -28,6 +29,8 @@ _INSTANCE: Mapping[str, Any] = {
     "metadata": {"team": "a"},
     "settings": {},
 }
+NO_PASSKEY = "Answers 501: the engine does not hand on WhatsApp's passkey requests yet."
+_PASSKEY = {"error": "...", "code": "not_implemented", "retryable": False, "details": {}, "request_id": "req_01"}
 
 
 def done(status: str, state: str) -> dict[str, Any]:
@@ -70,7 +73,9 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "GET /instance/{key}": Operation("Show an instance.", answer=schemas.Instance, shows=_INSTANCE),
     "GET /instance/{key}/status": Operation(
-        "Show how an instance is.", answer=schemas.Status, shows={**_STATUS, "last_event_at": AT}
+        "Show how an instance is.",
+        answer=schemas.Status,
+        shows={**_STATUS, "last_event_at": AT, "keepalive_age_s": 4.2},
     ),
     "POST /instance/{key}/disconnect": Operation(
         "Disconnect an instance until it is connected again; it stays paired.",
@@ -79,6 +84,28 @@ OPERATIONS: Mapping[str, Operation] = {
         answer=schemas.Done,
         shows=done("disconnected", "paused"),
     ),
+    "POST /instance/{key}/logout": Operation(
+        "Unlink an instance from its phone; it can be paired anew.",
+        body=schemas.NameInstance,
+        example={},
+        answer=schemas.Done,
+        shows=done("logged_out", "logged_out"),
+    ),
+    "POST /instance/{key}/pair-code": Operation(
+        "A code that is typed into the phone instead of scanning one.",
+        body=schemas.AskPairCode,
+        example={"phone": "4915100000001"},
+        answer=schemas.PairingCode,
+        shows={
+            "status": "awaiting_pairing",
+            "instance_key": KEY,
+            "message": "On the phone, under linked devices, choose to link with a phone number and type the code.",
+            "pairing_code": "ABCD-1234",
+            "expires_at": AT,
+        },
+    ),
+    "GET /instance/{key}/passkey": Operation(NO_PASSKEY, answer=Problem, shows=_PASSKEY, status=501),
+    "POST /instance/{key}/passkey": Operation(NO_PASSKEY, answer=Problem, shows=_PASSKEY, status=501),
     "POST /instance/{key}/restart": Operation(
         "End an instance's actor and start it again.",
         body=schemas.NameInstance,

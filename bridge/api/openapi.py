@@ -59,6 +59,7 @@ def number(description: str, low: float, high: float, default: float | None = No
     return bounds if default is None else {**bounds, "default": default}
 
 
+UNDESCRIBED = Operation("Not described yet.", media=("application/octet-stream",))
 LIMIT = number("how many, at the most", 1, 1000, 1000)
 CURSOR = text("`next_cursor` of the page before")
 REPEATABLE: Mapping[str, Schema] = {
@@ -75,8 +76,8 @@ def path_of(route: Route) -> str:
 
 
 def describe(routes: Iterable[Route], operations: Mapping[str, Operation], version: str) -> dict[str, Any]:
-    """Return the document; raise `KeyError` for a route that the table does not have."""
-    found = [(route, operations[f"{route.method} {path_of(route)}"]) for route in routes]
+    """Return the document; a route that the table does not have is in it without its schemas."""
+    found = [(route, operations.get(f"{route.method} {path_of(route)}", UNDESCRIBED)) for route in routes]
     types = [kind for _, operation in found for kind in _types(operation)]
     schema_of, components = _schemas([*types, Problem])
     paths: dict[str, dict[str, Any]] = {}

@@ -7,12 +7,14 @@ shows={...})`. A test names those that are missing.
 from collections.abc import Mapping
 
 from bridge.api.openapi import Operation
-from bridge.api.operations import instances, keys, messages, service, webhooks
+from bridge.api.operations import events, instances, keys, messages, people, service, webhooks
 
 OPERATIONS: Mapping[str, Operation] = {
     **instances.OPERATIONS,
     **messages.OPERATIONS,
     **keys.OPERATIONS,
+    **people.OPERATIONS,
     **webhooks.OPERATIONS,
+    **events.OPERATIONS,
     **service.OPERATIONS,
 }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from quart.wrappers import Response
 
 from bridge.api import schemas_people as schemas
-from bridge.api.auth import Access
+from bridge.api.auth import Access, Reach
 from bridge.api.call import Call, Route, answer
 from bridge.api.context import ApiContext
 from bridge.api.problems import InvalidField, InvalidRecipientField, NotSupported, UnknownContact
@@ -41,8 +41,8 @@ def routes(context: ApiContext) -> tuple[Route, ...]:
         Route("PUT", "/contact/<key>/<id>/block", calls.block, Access.SEND),
         Route("GET", "/profile/<key>", calls.profile, Access.READ),
         Route("PATCH", "/profile/<key>", calls.change_profile, Access.MANAGE),
-        Route("POST", "/presence", calls.presence, Access.SEND),
-        Route("POST", "/chat/presence", calls.chat_presence, Access.SEND),
+        Route("POST", "/presence", calls.presence, Access.SEND, Reach.ONE),
+        Route("POST", "/chat/presence", calls.chat_presence, Access.SEND, Reach.ONE),
     )
 
 

@@ -81,6 +81,7 @@ class App:
                 journal_dir=settings.data_dir / "journal",
                 log_dir=settings.data_dir / "log",
                 sessions_per_host=settings.sessions_per_host,
+                history=settings.history,
                 idle_session_timeout_ms=round(settings.engine_idle_s * 1000),
                 sandbox=sandbox,
             )

@@ -59,6 +59,8 @@ class Settings:
     """How many WhatsApp sessions share one engine process; 1 isolates them fully."""
     engine_idle_s: float = 45.0
     """An idle session gives its database connections back after this time."""
+    history: bool = False
+    """Whether the messages that a phone hands over when it is paired become events, `history.batch`."""
     send_timeout_s: float = 20.0
     """How long a send waits for WhatsApp's acknowledgement before its outcome is called unknown."""
     self_check_s: float = 300.0

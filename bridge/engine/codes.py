@@ -26,6 +26,7 @@ class Code(IntEnum):
     CLIENT_OUTDATED = 10
     STREAM_ERROR = 11
     DISCONNECTED = 12
+    HISTORY_SYNC = 13
     MESSAGE = 17
     RECEIPT = 18
     CHAT_PRESENCE = 19
@@ -40,14 +41,15 @@ class Code(IntEnum):
     UNDECRYPTABLE = 44
 
 
-SUBSCRIBED = bytes(sorted(code for code in Code if code > Code.DEVICE))
-"""What the library is told to forward; `DEVICE` comes unasked."""
+SUBSCRIBED = bytes(sorted(code for code in Code if code > Code.DEVICE and code != Code.HISTORY_SYNC))
+"""What the library is told to forward; `DEVICE` comes unasked, `HISTORY_SYNC` is forwarded to who wants it."""
 
 DURABLE = frozenset(
     {
         Code.IGNORED,
         Code.PAIR_STATUS,
         Code.LOGGED_OUT,
+        Code.HISTORY_SYNC,
         Code.MESSAGE,
         Code.RECEIPT,
         Code.JOINED_GROUP,

@@ -56,6 +56,8 @@ class EngineConfig:
     """Database connections that starts may use at once; sessions that are busy need two each all the time."""
     device_name: str = "WhatsApp Bridge"
     """What the phone lists as the linked device."""
+    history: bool = False
+    """Whether the past that a phone hands over at its pairing is wanted."""
     retire_after_s: float = 30.0
     """How long a host may be without a session before its process ends."""
     log_dir: Path | None = None
@@ -250,5 +252,12 @@ def _cause(error: BaseException) -> str:
 def _port_config(config: EngineConfig) -> PortConfig:
     url = engine_url(config.database_url, idle_session_timeout_ms=config.idle_session_timeout_ms)
     props = companion_reg.DeviceProps(os=config.device_name, platformType=companion_reg.DeviceProps.CHROME)
-    hello = Hello(VERSION, url.text, str(config.journal_dir.resolve()), props.SerializeToString(), config.sandbox)
+    hello = Hello(
+        VERSION,
+        url.text,
+        str(config.journal_dir.resolve()),
+        props.SerializeToString(),
+        config.sandbox,
+        history=config.history,
+    )
     return PortConfig(hello, Scrubber((config.database_url, *url.secrets)), config.log_dir)

@@ -26,7 +26,7 @@ from bridge.domain.signals import (
     Signal,
     StreamFailed,
 )
-from bridge.engine import happenings, jids, messages
+from bridge.engine import happenings, history, jids, messages
 from bridge.engine.codes import Code
 from bridge.engine.journal import Record
 from bridge.protos import neonize_pb
@@ -157,6 +157,7 @@ _READERS: Mapping[int, Callable[[Record, Context], tuple[Output, ...]]] = {
     Code.TEMPORARY_BAN: _banned,
     Code.KEEPALIVE_TIMEOUT: _always(KeepAliveLost()),
     Code.KEEPALIVE_RESTORED: _always(KeepAliveRestored()),
+    Code.HISTORY_SYNC: _events(history.history),
     Code.MESSAGE: _events(messages.message),
     Code.RECEIPT: _events(messages.receipt),
     Code.IGNORED: _ignored,

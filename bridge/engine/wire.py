@@ -45,6 +45,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """Serialised `DeviceProps`: what the phone lists as the linked device."""
     sandbox: SandboxTrust | None = None
     settle_timeout_s: float = 30.0
+    history: bool = False
 
     def __repr__(self) -> str:
         return f"Hello(version={self.version})"  # the URL has a password, and what has a repr ends in a log

@@ -6,7 +6,7 @@ async with SandboxClient(url) as sandbox:
     message_id = await sandbox.send(contact.phone, instance_phone, "hello")
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 import httpx2
@@ -25,6 +25,7 @@ from bridge.sandbox.shapes import (
     KnownPage,
     Linked,
     MessageId,
+    MessageIds,
     MomentInfo,
     MomentList,
     Pairing,
@@ -103,6 +104,11 @@ class SandboxClient:
     async def enter_code(self, phone: str, code: str) -> Pairing:
         """Link the client that shows this pairing code for the phone, which is made if there is none."""
         return await self._call("POST", f"/phones/{phone}/enter-code", Pairing, {"code": code})
+
+    async def add_history(self, phone: str, messages: Sequence[Mapping[str, object]]) -> list[str]:
+        """Give a phone a past, `{chat, text, from_me?, at?}` each; return the messages' ids."""
+        body = {"messages": messages}
+        return (await self._call("POST", f"/phones/{phone}/history", MessageIds, body)).message_ids
 
     async def profile(self, phone: str) -> ProfileInfo:
         return await self._call("GET", f"/phones/{phone}/profile", ProfileInfo)

@@ -15,9 +15,12 @@ pytestmark = pytest.mark.engine
 
 
 async def test_a_session_is_paired_by_code_knows_people_survives_deafness_and_is_logged_out(tmp_path: Path) -> None:
-    async with running_stack(tmp_path / "data", BRIDGE_SELF_CHECK_S="2") as stack:
+    async with running_stack(tmp_path / "data", BRIDGE_SELF_CHECK_S="2", BRIDGE_HISTORY="on") as stack:
         await stack.sandbox.create_phone(CONTACT, "Ann")
+        past = [{"chat": CONTACT, "text": "long ago", "at": 1_600_000_000}]
+        (message_id,) = await stack.sandbox.add_history(PHONE, past)
         key = await paired_by_code(stack)
+        await told_of_the_past(stack, message_id)
         await people_and_profile(stack, key)
         await deaf_and_recycled(stack, key)
         await logged_out_and_paired_anew(stack, key)
@@ -39,6 +42,18 @@ async def paired_by_code(stack: Stack) -> str:
     again = await stack.api.post(f"/instance/{key}/pair-code", json={"phone": PHONE})
     assert (again.status_code, again.json()["code"]) == (409, "already_connected")
     return key
+
+
+async def told_of_the_past(stack: Stack, message_id: str) -> None:
+    async def is_told() -> list[dict[str, Any]]:
+        events = await stack.received(type="history.batch")
+        return [event["body"] for event in events if "messages" in event["body"]["data"]]
+
+    await until(is_told)
+    (event,) = await is_told()
+    assert (event["event"], event["flags"]["history"]) == ("history_sync", True)
+    assert [(one["message_id"], one["text"]) for one in event["data"]["messages"]] == [(message_id, "long ago")]
+    assert event["data"]["chat"]["name"] == "Ann"
 
 
 async def people_and_profile(stack: Stack, key: str) -> None:

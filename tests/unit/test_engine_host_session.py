@@ -211,3 +211,13 @@ def test_a_session_that_failed_at_its_start_does_not_go_live(bridge: Bridge, ses
     assert session.settled.is_set()
     assert not session.go_live()
     assert bridge.nothing_more()
+
+
+def test_a_history_sync_that_no_frame_could_hold_is_left_out(
+    bridge: Bridge, session: HostSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "HISTORY_BYTES", 10)
+    session.record(Code.HISTORY_SYNC, b"x" * 11)
+    session.record(Code.MESSAGE, b"x" * 11)
+    session.record(Code.HISTORY_SYNC, b"x" * 10)
+    assert [(item.code, item.seq) for item in bridge.items(2)] == [(Code.MESSAGE, 1), (Code.HISTORY_SYNC, 2)]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bridge.domain import signals as sig
-from bridge.domain.events import Event, StatusChange
+from bridge.domain.events import Event, Flags, StatusChange
 from bridge.engine.codes import SUBSCRIBED, Code
 from bridge.engine.translate import Context, advance, translate
 from bridge.protos import e2e, neonize_pb
@@ -310,12 +310,12 @@ def test_a_login_that_goes_on_is_no_news() -> None:
 
 
 def test_codes_that_we_do_not_know_give_nothing() -> None:
-    for code in (1, 13, 16, 25, 26, 27, 30, 45, 99, -9):
+    for code in (1, 16, 25, 26, 27, 30, 45, 99, -9):
         assert translate(record(code, b"\xff\xff"), Context()) == ()  # type: ignore[arg-type]
 
 
 def test_everything_that_we_listen_to_is_understood() -> None:
-    for code in SUBSCRIBED:
+    for code in (*SUBSCRIBED, Code.HISTORY_SYNC):
         translate(record(Code(code)), Context())
 
 
@@ -344,3 +344,55 @@ def test_a_call_says_who_rings() -> None:
     meta = neonize_pb.BasicCallMeta(callID="C1", callCreator=jid(LID), callCreatorAlt=jid(PHONE), timestamp=7)
     event = only(translate(record(Code.CALL_OFFER, neonize_pb.CallOffer(basicCallMeta=meta)), Context()))
     assert (event.type, event.data["call_id"], event.data["from"]) == ("call.offer", "C1", "491500000001")
+
+
+def past(count: int, text: str = "text {}") -> neonize_pb.HistorySync:
+    """Return a history sync of one chat with somebody whose number is known."""
+    report = neonize_pb.HistorySync()
+    report.Data.syncType = report.Data.RECENT
+    report.Data.chunkOrder, report.Data.progress = 3, 40
+    report.Data.phoneNumberToLidMappings.add(lidJID=LID, pnJID=PHONE)
+    chat = report.Data.conversations.add(ID=LID, name="Ann", unreadCount=2)
+    for number in range(count):
+        info = chat.messages.add(msgOrderID=number).message
+        info.key.ID, info.key.remoteJID, info.key.fromMe = f"M{number}", LID, number % 2 == 1
+        info.messageTimestamp = 1_600_000_000 + number
+        info.message.conversation = text.format(number)
+    return report
+
+
+def test_the_past_of_a_chat_comes_in_batches_that_say_where_they_are_from() -> None:
+    events = translate(record(Code.HISTORY_SYNC, past(150)), Context())
+    assert [len(event.data["messages"]) for event in events] == [100, 50]  # type: ignore[union-attr, arg-type]
+    first = events[0]
+    assert isinstance(first, Event)
+    assert (first.type, first.name, first.chat, first.flags) == (
+        "history.batch", "history_sync", LID, Flags(history=True),
+    )  # fmt: skip
+    assert {name: first.data[name] for name in ("sync_type", "chunk", "progress", "chat_id")} == {
+        "sync_type": "recent", "chunk": 3, "progress": 40, "chat_id": LID,
+    }  # fmt: skip
+    assert first.data["chat"] == {
+        "id": LID, "kind": "direct", "name": "Ann", "jid": PHONE, "lid": LID, "unread": 2,
+    }  # fmt: skip
+    theirs, mine = first.data["messages"][:2]  # type: ignore[index]
+    assert (theirs["sender_id"], theirs["is_from_me"], theirs["text"]) == (LID, False, "text 0")
+    assert (mine["sender_id"], mine["is_from_me"], mine["timestamp"]) == (None, True, 1_600_000_001)
+    assert len({event.dedup_key for event in events}) == 2  # type: ignore[union-attr]
+    assert translate(record(Code.HISTORY_SYNC, past(150)), Context()) == events
+
+
+def test_long_messages_of_the_past_are_cut_into_more_batches() -> None:
+    events = translate(record(Code.HISTORY_SYNC, past(5, "x" * 60_000)), Context())
+    assert [len(event.data["messages"]) for event in events] == [3, 2]  # type: ignore[union-attr, arg-type]
+
+
+def test_a_history_sync_of_names_gives_names_and_keys_alone_give_nothing() -> None:
+    names = neonize_pb.HistorySync()
+    names.Data.syncType = names.Data.PUSH_NAME
+    names.Data.pushnames.add(ID=LID, pushname="Ann")
+    event = only(translate(record(Code.HISTORY_SYNC, names), Context()))
+    assert event.data["contacts"] == [{"jid": LID, "push_name": "Ann"}]
+    silent = past(1)
+    silent.Data.conversations[0].messages[0].message.message.Clear()
+    assert translate(record(Code.HISTORY_SYNC, silent), Context()) == ()

@@ -34,6 +34,8 @@ class Start:
     jid: bytes
     device_props: bytes
     proxy: str | None
+    history: bool = False
+    """Whether history syncs are wanted, which can be megabytes."""
 
 
 class NoLibrary(Exception):
@@ -105,6 +107,7 @@ class Library:
         def log(address: int, size: int) -> None:
             on_log(ctypes.string_at(address, size))
 
+        wanted = SUBSCRIBED + bytes([Code.HISTORY_SYNC]) if start.history else SUBSCRIBED
         settings = binder.ProxySettings(proxy_address=start.proxy)._to_c_struct() if start.proxy else None
         callbacks = (
             binder.func_string(qr),
@@ -121,8 +124,8 @@ class Library:
             int(not start.jid),  # with neither a JID nor this, it resumes the first stored session, whoever owns it
             LOG_LEVEL,
             *callbacks,
-            SUBSCRIBED,
-            len(SUBSCRIBED),
+            wanted,
+            len(wanted),
             start.device_props,
             len(start.device_props),
             b"",

@@ -123,7 +123,14 @@ class Host:
 
     def _run(self, jid: bytes, session: HostSession) -> str:
         return self._library.run(
-            Start(session.client, self._hello.database_url, jid, self._hello.device_props, self._proxy),
+            Start(
+                session.client,
+                self._hello.database_url,
+                jid,
+                self._hello.device_props,
+                self._proxy,
+                self._hello.history,
+            ),
             session.record,
             partial(self._log, session),
         )

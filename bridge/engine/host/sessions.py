@@ -17,6 +17,8 @@ WINDOW = 256
 """Records on their way to a consumer that it has not taken yet: a slow one must not fill the bridge's memory."""
 BACKLOG_IN_MEMORY = 512
 """Records waiting for the window beyond which payloads are left in the journal and read again when their turn comes."""
+HISTORY_BYTES = 8 << 20
+"""A larger history sync is left out: half of what a frame to the bridge holds."""
 LOCK_WAIT_S = 10.0
 """How long to wait for an earlier host of this session to be gone."""
 QUIET_S = 0.15
@@ -103,6 +105,9 @@ class HostSession:
 
     def record(self, code: int, payload: bytes) -> None:
         """Keep one report: the library's callback. Returns when it is safe, and never waits for the bridge."""
+        if code == Code.HISTORY_SYNC and len(payload) > HISTORY_BYTES:
+            print(f"history sync of {len(payload)} bytes left out: {self.key}", file=sys.stderr)
+            return
         began = time.perf_counter()
         now = time.time()
         with self._mutex:

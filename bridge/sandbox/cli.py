@@ -51,7 +51,15 @@ def register(commands: "Commands[argparse.ArgumentParser]") -> None:
     fault.add_argument("--delay-s", type=float, metavar="S")
     fault.add_argument("--xmlns", metavar="X", help="of the queries that stay unanswered")
 
-    for command in (phones, send, messages, fault):
+    load = inner.add_parser("load", help="send from many contacts to many instances, and wait until all is out")
+    load.add_argument("--instances", type=int, default=1, metavar="N", help="so many of those that are paired")
+    load.add_argument("--contacts", type=int, default=10, metavar="N", help="from so many contacts")
+    load.add_argument("--rate-per-s", type=float, metavar="R", help="without it as fast as it goes")
+    load.add_argument("--count", type=int, default=1000, metavar="N", help="so many messages in all")
+    load.add_argument("--kind", default="text", metavar="K", help="text, link, location, contact or mixed")
+    load.add_argument("--seed", type=int, default=1, metavar="N", help="the same seed sends the same messages")
+
+    for command in (phones, send, messages, fault, load):
         command.add_argument("--url", default=DEFAULT_URL, metavar="U", help=f"its control API, default {DEFAULT_URL}")
 
 
@@ -123,6 +131,11 @@ async def _fault(sandbox: "SandboxClient", given: argparse.Namespace) -> list[ob
     return [{"connections": await sandbox.fault(given.kind, given.phone, given.seconds, **values)}]
 
 
+async def _load(sandbox: "SandboxClient", given: argparse.Namespace) -> list[object]:
+    names = ("instances", "contacts", "rate_per_s", "count", "kind", "seed")
+    return [_plain(await sandbox.load(**{name: getattr(given, name) for name in names}))]
+
+
 def _plain(value: object) -> object:
     import msgspec  # noqa: PLC0415
 
@@ -134,4 +147,5 @@ ACTIONS: Final[Mapping[str, Callable[["SandboxClient", argparse.Namespace], Awai
     "send": _send,
     "messages": _messages,
     "fault": _fault,
+    "load": _load,
 }

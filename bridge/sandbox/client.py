@@ -24,6 +24,8 @@ from bridge.sandbox.shapes import (
     Known,
     KnownPage,
     Linked,
+    LoadInfo,
+    LoadList,
     MessageId,
     MessageIds,
     MomentInfo,
@@ -56,6 +58,7 @@ T = TypeVar("T")
 
 _TIMEOUT_S = 60.0
 _CLOSE_WITHIN_S = 5.0
+_LOOK_EVERY_S = 0.1
 
 
 class SandboxRefused(BridgeError):
@@ -193,6 +196,15 @@ class SandboxClient:
                 return found
             found += page.messages
             after = page.next_after
+
+    async def load(self, *, wait: bool = True, **plan: object) -> LoadInfo:
+        """Send a load (`instances`, `contacts`, `rate_per_s`, `count`, `kind`, `seed`); return when all is out."""
+        told = await self._call("POST", "/load", LoadInfo, plan)
+        while wait and not told.done:
+            await trio.sleep(_LOOK_EVERY_S)
+            loads = (await self._call("GET", "/load", LoadList)).loads
+            told = next(load for load in loads if load.number == told.number)
+        return told
 
     async def verdict(self, phone: str | None = None, arrived: Sequence[str] | None = None, after: int = 0) -> Judged:
         """Judge messages by their acknowledgements, or by the ids that `arrived` somewhere, in that order."""

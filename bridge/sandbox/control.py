@@ -13,6 +13,7 @@ import trio
 from bridge.sandbox import (
     account_calls,
     fault_calls,
+    load_calls,
     message_calls,
     newsletter_calls,
     oracle_calls,
@@ -98,5 +99,6 @@ ROUTES: Final[tuple[Route, ...]] = (
     *newsletter_calls.ROUTES,
     *fault_calls.ROUTES,
     *oracle_calls.ROUTES,
+    *load_calls.ROUTES,
 )
 """All calls, each part's own table behind the other."""

@@ -234,6 +234,11 @@ class Oracle:
         )
         return [Transfer(*row) for row in rows]
 
+    def last(self) -> int:
+        """Return the place of the last message."""
+        row = self._state.one("SELECT max(seq) FROM oracle")
+        return int(row[0] or 0) if row else 0
+
     def count(self) -> int:
         row = self._state.one("SELECT count(*) FROM oracle")
         return int(row[0]) if row else 0

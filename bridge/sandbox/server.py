@@ -62,6 +62,7 @@ async def run(
             await nursery.start(state.commit_always)
             world = World.load(state)
             await nursery.start(world.schedules.run)
+            await nursery.start(world.loads.run)
             authority = TlsAuthority(data_dir / "tls")
             root, keys = _keys(state)
             proxy = Proxy(world, keys, authority.server_context())

@@ -178,6 +178,22 @@ class Ended(msgspec.Struct, frozen=True):
     ended: int
 
 
+class LoadInfo(msgspec.Struct, frozen=True):
+    """A load: its plan, how much is out, in how many seconds. `first_seq` is the oracle's place in front of it."""
+
+    number: int
+    plan: dict[str, int | float | str | list[str] | None]
+    sent: int
+    seconds: float
+    done: bool
+    error: str | None
+    first_seq: int
+
+
+class LoadList(msgspec.Struct, frozen=True):
+    loads: list[LoadInfo]
+
+
 class Trimmed(msgspec.Struct, frozen=True):
     trimmed: int
 

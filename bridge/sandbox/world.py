@@ -11,6 +11,7 @@ from bridge.sandbox.faults import Faults
 from bridge.sandbox.groups import Groups
 from bridge.sandbox.history import History
 from bridge.sandbox.linkcodes import LinkCodes
+from bridge.sandbox.load import Loads
 from bridge.sandbox.media_files import MediaFiles
 from bridge.sandbox.media_host import MediaHost
 from bridge.sandbox.newsletters import Newsletters
@@ -52,6 +53,7 @@ class World:
     connections: Connections
     faults: Faults
     schedules: Schedules
+    loads: Loads
     trust: Trust = field(default_factory=Trust)
 
     @classmethod
@@ -84,6 +86,7 @@ class World:
             connections=connections,
             faults=faults,
             schedules=Schedules(faults, accounts),
+            loads=Loads(state, accounts, phones),
         )
         faults.unlink = world.unlink
         world.host.watchers.append(

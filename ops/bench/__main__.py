@@ -1,4 +1,4 @@
-"""Runs the bench: `python -m ops.bench [--quick] [--only memory recovery texts-in texts-out] [--json FILE]`."""
+"""Runs the bench: `python -m ops.bench [--quick] [--only memory recovery texts-in texts-out sandbox] [--json FILE]`."""
 
 import argparse
 import logging
@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 import trio
 
-from ops.bench import report, results, sessions, texts
+from ops.bench import report, results, sandbox_rate, sessions, texts
 from ops.bench.figures import Figure
 from ops.bench.narrator import say
 from ops.bench.plan import PARTS, Plan, quick
@@ -31,6 +31,11 @@ async def bench(plan: Plan) -> tuple[list[Figure], list[str]]:
         notes.extend(found.notes)
         figures[:0] = results.of_sessions(found)
 
+    async def of_the_sandbox() -> None:
+        figures.extend(sandbox_rate.figures(await sandbox_rate.measure(plan.sandbox_messages)))
+
+    if plan.wants("sandbox"):
+        await _attempt("sandbox", of_the_sandbox, notes)
     if plan.wants("texts-in", "texts-out"):
         await _attempt("texts", of_texts, notes)
     if plan.wants("memory", "recovery"):

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from ops.bench.texts_in import Search
 
-PARTS = ("memory", "recovery", "texts-in", "texts-out")
+PARTS = ("memory", "recovery", "texts-in", "texts-out", "sandbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Plan:
     search: Search = field(default_factory=Search)
     in_turn: int = 600
     at_once: int = 2000
+    sandbox_messages: int = 100_000
 
     def wants(self, *parts: str) -> bool:
         return any(part in self.parts for part in parts)
@@ -31,4 +32,4 @@ class Plan:
 def quick(parts: tuple[str, ...]) -> Plan:
     """Return the plan that shows that everything works and about where it stands."""
     search = Search(first=200, step=200, probe_s=4, hold_s=5, tries=2)
-    return Plan(parts, (1, 5), 60, 10, 100, 5, search, 100, 200)
+    return Plan(parts, (1, 5), 60, 10, 100, 5, search, 100, 200, 5_000)

@@ -6,6 +6,7 @@ numbers were paired: WhatsApp, or one sandbox. It is never used in another one, 
 unknown there, and its session would be thrown away.
 """
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ import structlog
 import trio
 
 from bridge.config import Settings
+from bridge.domain.ids import InstanceKey
 from bridge.engine.wire import SandboxTrust
 from bridge.errors import BridgeError
 from bridge.store.store import Store
@@ -69,6 +71,24 @@ async def keep_apart(store: Store, trust: SandboxTrust | None) -> None:
         return
     before = "WhatsApp" if claimed == _WHATSAPP else "a sandbox" if trust is None else "another sandbox"
     raise AnotherWorld(f"They are {before}'s.")
+
+
+async def show_codes(codes: Callable[[], Mapping[InstanceKey, str]], url: str, stopped: trio.Event) -> None:
+    """Show the sandbox every QR code that an instance shows, until `stopped`: its page then scans it by a click."""
+    shown: dict[InstanceKey, str] = {}
+    async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=5) as http:
+        while not stopped.is_set():
+            for instance, code in codes().items():
+                if shown.get(instance) == code:
+                    continue
+                try:
+                    await http.post("/codes", json={"qr": code, "name": instance})
+                except httpx2.HTTPError:
+                    log.info("sandbox.code_not_shown", instance=instance)
+                else:
+                    shown[instance] = code
+            with trio.move_on_after(_RETRY_S):
+                await stopped.wait()
 
 
 async def _ask(url: str, wait_s: float) -> _Told:

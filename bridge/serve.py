@@ -7,7 +7,7 @@ import trio
 from bridge.app import App, Running
 from bridge.config import BadSetting, Settings
 from bridge.process import announce, run_until_signalled
-from bridge.sandbox_trust import trust_of
+from bridge.sandbox_trust import show_codes, trust_of
 
 
 def serve(settings: Settings, *, as_json: bool) -> int:
@@ -22,6 +22,8 @@ async def _serve(settings: Settings, as_json: bool, stop: trio.Event) -> None:
     async with trio.open_nursery() as nursery:
         app = App(settings, settings.database_url, sandbox=sandbox)
         running: Running = await nursery.start(partial(app.run, stop=stop))
+        if settings.sandbox_url:
+            nursery.start_soon(show_codes, app.directory.qr_codes, settings.sandbox_url, app.stopped)
         announce(
             {"api": running.url, "api_key": running.api_key, "webhook_secret": running.webhook_secret},
             as_json=as_json,

@@ -22,7 +22,7 @@ from bridge.config import Settings
 from bridge.engine.wire import SandboxTrust
 from bridge.keyform import make_key
 from bridge.process import announce, run_until_signalled
-from bridge.sandbox_trust import trust_of
+from bridge.sandbox_trust import show_codes, trust_of
 from bridge.store import embedded
 from bridge.webhooks import sign
 from supervisor import INFINITY, ChildSpec, Intensity, Parking, Supervisor
@@ -99,11 +99,14 @@ async def _beside(settings: Settings, ports: Ports, urls: tuple[str, str], as_js
             sandbox=_trust(sandbox) or await trust_of(settings),
         )
         running: Running = await nursery.start(partial(app.run, stop=stop))
+        control = sandbox.ready["control"] if sandbox else settings.sandbox_url
+        if control:
+            nursery.start_soon(show_codes, app.directory.qr_codes, control, app.stopped)
         announce(
             {
                 "api": running.url,
                 "receiver": receiver.ready["url"],
-                "sandbox": sandbox.ready["control"] if sandbox else None,
+                "sandbox": control or None,
                 "api_key": key,
             },
             as_json=as_json,

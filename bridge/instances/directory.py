@@ -274,6 +274,11 @@ class Directory:
                 await actor.changed()
         return actor.qr.current
 
+    def qr_codes(self) -> dict[InstanceKey, str]:
+        """Return the QR codes that are shown now."""
+        boards = ((key, actor.qr.current) for key, actor in self._actors.items())
+        return {key: shown.code for key, shown in boards if shown is not None}
+
     async def pair_code(self, key: InstanceKey, phone: str, *, notify: bool) -> PairCode:
         """Make an unpaired instance run, and return a code for the owner of `phone`; raise `AlreadyConnected`."""
         actor = self._find(key)

@@ -15,7 +15,10 @@ import trio
 
 from bridge.errors import BridgeError
 from bridge.sandbox.shapes import (
+    CodeInfo,
+    CodeList,
     Copy,
+    Done,
     Ended,
     FaultList,
     Health,
@@ -128,6 +131,14 @@ class SandboxClient:
     async def block(self, phone: str, other: str, blocked: bool = True) -> ProfileInfo:
         """Block or unblock somebody, as the phone's owner does."""
         return await self._call("POST", f"/phones/{phone}/block", ProfileInfo, {"phone": other, "blocked": blocked})
+
+    async def codes(self) -> list[CodeInfo]:
+        """Return the clients that wait to be scanned."""
+        return (await self._call("GET", "/codes", CodeList)).waiting
+
+    async def show_code(self, qr: str, name: str = "") -> None:
+        """Show the sandbox the code that a client shows, so that its page can scan it."""
+        await self._call("POST", "/codes", Done, {"qr": qr, "name": name})
 
     async def unlink(self, phone: str, device: int) -> None:
         """Remove a linked device, as the phone's owner does."""

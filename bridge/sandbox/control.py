@@ -5,6 +5,7 @@ Routes are tables, one a part of it. Bodies and answers are JSON, errors include
 """
 
 from functools import cache, partial
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -24,6 +25,12 @@ from bridge.sandbox.calls import Route
 from bridge.sandbox.http import Request, Response, Taker, json_response, problem
 from bridge.sandbox.openapi import describe
 from bridge.sandbox.world import World
+
+_POLICY: Final = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:;"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The page is one file, calls its own origin, and loads nothing."""
 
 
 class Control:
@@ -79,6 +86,16 @@ async def trust(world: World, request: Request) -> Response:
     return json_response(200, {"proxy": proxy, "root_key": world.trust.root_key, "ca": ca})
 
 
+async def page(world: World, request: Request) -> Response:
+    """Show the phones as a page for people."""
+    return Response(200, _page(), "text/html; charset=utf-8", headers=(("content-security-policy", _POLICY),))
+
+
+@cache
+def _page() -> bytes:
+    return Path(__file__).with_name("page.html").read_bytes()
+
+
 async def openapi(world: World, request: Request) -> Response:
     """Describe this API as OpenAPI 3.1."""
     return json_response(200, _document())
@@ -90,6 +107,7 @@ def _document() -> dict[str, object]:
 
 
 ROUTES: Final[tuple[Route, ...]] = (
+    Route("GET", "/", page),
     Route("GET", "/health", health, answer=shapes.Health),
     Route("GET", "/openapi.json", openapi),
     Route("GET", "/trust", trust, answer=shapes.TrustInfo),

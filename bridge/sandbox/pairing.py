@@ -70,6 +70,20 @@ class _Attempt:
     ended: trio.Event = field(default_factory=trio.Event)
     failure: str = "the connection ended"
     account_details: bytes = b""
+    since: float = field(default_factory=time.time)
+    qr: str = ""
+    """The code's text, once somebody has shown it: it has a secret of the client's that the server never sees."""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A client that waits to be scanned. `since` is in seconds since 1970."""
+
+    reference: str
+    name: str
+    since: float
+    qr: str
 
 
 class Pairing:
@@ -97,6 +111,18 @@ class Pairing:
             for reference in attempt.references:
                 self._by_reference.pop(reference, None)
             attempt.ended.set()
+
+    def show(self, qr: str, name: str) -> None:
+        """Take note of the code that a client shows, so that it can be scanned from here; raise `UnknownQr`."""
+        attempt = self._by_reference.get(_parse(qr)[0])
+        if attempt is None or attempt.device is not None:
+            raise UnknownQr
+        attempt.qr, attempt.name = qr, name
+
+    def waiting(self) -> list[Waiting]:
+        """Return the clients that wait to be scanned, the one that has waited longest first."""
+        open_ = [attempt for attempt in self._by_link.values() if attempt.device is None and attempt.references]
+        return [Waiting(attempt.references[0], attempt.name, attempt.since, attempt.qr) for attempt in open_]
 
     async def scan(self, qr: str, account: Account, timeout_s: float) -> Device:
         """Link the client that shows this QR to the account; return its device when both sides have signed.

@@ -1,5 +1,6 @@
 """The calls by which people and tests act as the phones: make them, scan with them, write and read with them."""
 
+from dataclasses import asdict
 from typing import Final
 
 import msgspec
@@ -24,6 +25,13 @@ class CreatePhone(msgspec.Struct):
 
 class Scan(msgspec.Struct):
     qr: str
+
+
+class ShowCode(msgspec.Struct):
+    """The text of a QR code that a client shows, and what to call the client."""
+
+    qr: str
+    name: str = ""
 
 
 class SendMany(msgspec.Struct):
@@ -59,6 +67,18 @@ async def scan(world: World, request: Request, phone: str) -> Response:
     scanning, _ = world.phones.create(phone, None)
     device = await world.pairing.scan(asked.qr, scanning.account, _SCAN_TIMEOUT_S)
     return json_response(200, {"phone": scanning.account.phone, "jid": device.name, "lid": str(device.lid)})
+
+
+async def list_codes(world: World, request: Request) -> Response:
+    """List the clients that wait to be scanned; `qr` is empty until somebody has shown the code to the sandbox."""
+    return json_response(200, {"waiting": [asdict(waiting) for waiting in world.pairing.waiting()]})
+
+
+async def show_code(world: World, request: Request) -> Response:
+    """Show the sandbox the code that a client shows, so that its page can scan it by a click."""
+    asked = body(request, ShowCode)
+    world.pairing.show(asked.qr, asked.name)
+    return json_response(200, {"done": True})
 
 
 async def unlink(world: World, request: Request, phone: str, device: str) -> Response:
@@ -107,6 +127,8 @@ def _describe(world: World, account: Account) -> dict[str, object]:
 _PHONE: Final = "/phones/{phone}"
 
 ROUTES: Final = (
+    Route("GET", "/codes", list_codes, answer=shapes.CodeList),
+    Route("POST", "/codes", show_code, body=ShowCode, answer=shapes.Done),
     Route("GET", "/phones", list_phones, answer=shapes.PhoneList),
     Route("POST", "/phones", create_phone, body=CreatePhone, answer=shapes.PhoneInfo),
     Route("GET", _PHONE, get_phone, answer=shapes.PhoneInfo),

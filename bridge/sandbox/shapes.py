@@ -178,6 +178,19 @@ class Ended(msgspec.Struct, frozen=True):
     ended: int
 
 
+class CodeInfo(msgspec.Struct, frozen=True):
+    """A client that waits to be scanned; `qr` is empty until somebody has shown its code to the sandbox."""
+
+    reference: str
+    name: str
+    since: float
+    qr: str
+
+
+class CodeList(msgspec.Struct, frozen=True):
+    waiting: list[CodeInfo]
+
+
 class LoadInfo(msgspec.Struct, frozen=True):
     """A load: its plan, how much is out, in how many seconds. `first_seq` is the oracle's place in front of it."""
 

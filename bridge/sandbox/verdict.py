@@ -40,7 +40,7 @@ class Verdict:
 def judge(messages: Iterable[Message]) -> Verdict:
     """Judge messages by their acknowledgements; they come in the order in which they were sent."""
     verdict = Verdict()
-    seen: set[tuple[str, str, str]] = set()
+    seen: set[int] = set()  # hashes of 64 bits: the texts of a long run would fill the memory
     latest: dict[tuple[str, str], float] = {}
     for message in messages:
         verdict.checked += 1
@@ -52,7 +52,7 @@ def judge(messages: Iterable[Message]) -> Verdict:
         else:
             verdict.acknowledged += 1
         if message.hash is not None:
-            content = (message.sender_device, message.recipient, message.hash)
+            content = hash((message.sender_device, message.recipient, message.hash))
             if content in seen:
                 verdict.doubled.append(message.id)
             seen.add(content)

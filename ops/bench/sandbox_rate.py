@@ -94,9 +94,10 @@ async def measure(count: int, instances: int = 10, contacts: int = 50) -> Rate:
                 before, cpu = _mib(), time.process_time()
                 await _send(world, Plan(instances, contacts, count=count, seed=2))
                 took = time.process_time() - cpu
+                after = _mib()
                 clean = judge(world.oracle.all(0)).clean
                 nursery.cancel_scope.cancel()
-            return Rate(count, count / took, before, _mib(), clean)
+            return Rate(count, count / took, before, after, clean)
         finally:
             state.close()
 

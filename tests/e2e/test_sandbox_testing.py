@@ -1,12 +1,13 @@
 """What users get for testing their bots: the example of the docs, as it stands there, and what it imports."""
 
 import re
+import time
 import types
 from pathlib import Path
 
 import pytest
 
-from bridge.sandbox.testing import Bridge, Failed, running_sandbox, whatsapp
+from bridge.sandbox.testing import Bridge, Failed, Number, running_sandbox, whatsapp
 
 __all__ = ["whatsapp"]
 
@@ -50,6 +51,19 @@ class ImpatientBridge:
         made = self._bridge.contact(name)
         wait = made.wait_for_message
         return types.SimpleNamespace(send=made.send, wait_for_message=lambda: wait(1))
+
+
+def test_a_bridge_shows_its_codes_to_the_sandbox_whose_page_scans_them(whatsapp: Bridge) -> None:
+    key = whatsapp.call("POST", "/instance/create")["instance_key"]
+    whatsapp.call("POST", "/instance/connect", instance_key=key)
+    deadline = time.monotonic() + 30
+    while not (codes := [c for c in whatsapp.sandbox.call("GET", "/codes")["waiting"] if c["name"] == key]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    number = Number(key, whatsapp.contact().phone)
+    whatsapp.sandbox.scan(number.phone, codes[0]["qr"])
+    whatsapp.wait_until_online(number)
+    assert whatsapp.sandbox.call("GET", "/codes")["waiting"] == []
 
 
 def test_faults_and_contacts_of_a_sandbox_alone() -> None:

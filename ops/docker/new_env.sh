@@ -11,6 +11,7 @@ sed -e "s|^POSTGRES_PASSWORD=.*|&$(hex)|" \
     -e "s|^BRIDGE_DB_PASSWORD=.*|&$(hex)|" \
     -e "s|^RECEIVER_DB_PASSWORD=.*|&$(hex)|" \
     -e "s|^WEBHOOK_SECRET=.*|&whsec_$(random 32 | base64 | tr -d '\n')|" \
+    -e "s|^GRAFANA_PASSWORD=.*|&$(hex)|" \
     -e "s|^RECEIVER_API_KEY=.*|&rcv_$(hex)|" \
     -e "s|^BRIDGE_API_KEY=.*|&wab_$(hex)|" \
     .env.example >"$target"

@@ -3,7 +3,7 @@
 #   ops/compose_check.sh docker compose
 # It runs under a project name, ports, volumes and secrets of its own, takes all of it away at the end, and its last line
 # is `compose ok`. What it asks of a step is asked until it is so or the deadline is over; each wait is bounded.
-# Where there is a network, one step asks WhatsApp for a QR code that nobody scans.
+# A sandbox takes WhatsApp's place: a number is paired, and texts go in and out after everything that is done to it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || { sed -n '2,6p' "$0" >&2; exit 2; }
@@ -11,22 +11,30 @@ cd "$(dirname "$0")/.."
 WAIT_S=${WAIT_S:-120}
 folder=$(mktemp -d)
 # what the caller has exported would win over the file
-for name in $(compgen -v RECEIVER_) $(compgen -v PONG_); do unset "$name"; done
+for name in $(compgen -v RECEIVER_) $(compgen -v PONG_) $(compgen -v SANDBOX_); do unset "$name"; done
 unset POSTGRES_PASSWORD BRIDGE_DB_PASSWORD RECEIVER_DB_PASSWORD WEBHOOK_SECRET COMPOSE_FILE COMPOSE_PROJECT_NAME COMPOSE_PROFILES
 for name in $(compgen -v BRIDGE_); do unset "$name"; done
 sh ops/docker/new_env.sh "$folder/env" >/dev/null
-read -r api_port receiver_port < <(python3 -c '
+read -r api_port receiver_port sandbox_port < <(python3 -c '
 import socket
-with socket.create_server(("127.0.0.1", 0)) as a, socket.create_server(("127.0.0.1", 0)) as b:
-    print(a.getsockname()[1], b.getsockname()[1])')
-printf 'BRIDGE_PUBLISH=127.0.0.1:%s\nRECEIVER_PUBLISH=127.0.0.1:%s\n' "$api_port" "$receiver_port" >>"$folder/env"
-api=http://127.0.0.1:$api_port receiver=http://127.0.0.1:$receiver_port
+sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+print(*(each.getsockname()[1] for each in sockets))')
+cat >>"$folder/env" <<E
+BRIDGE_PUBLISH=127.0.0.1:$api_port
+RECEIVER_PUBLISH=127.0.0.1:$receiver_port
+SANDBOX_PUBLISH=127.0.0.1:$sandbox_port
+BRIDGE_SANDBOX_URL=http://sandbox:4450
+BRIDGE_SANDBOX_INSTEAD_OF_WHATSAPP=on
+BRIDGE_SANDBOX_REMOTE=on
+E
+api=http://127.0.0.1:$api_port receiver=http://127.0.0.1:$receiver_port sandbox=http://127.0.0.1:$sandbox_port
+phone=4915100000001 contact=4915100000002
 for service in bridge receiver; do
   printf 'header = "Authorization: Bearer %s"\n' "$(sed -n "s/^${service^^}_API_KEY=//p" "$folder/env")" >"$folder/$service.curl"
 done
 
 # compose's own chatter is kept for the case that something fails
-compose() { "${COMPOSE[@]}" -p whatsapp-bridge-check --env-file "$folder/env" "$@" 2>>"$folder/compose.log"; }
+compose() { "${COMPOSE[@]}" --profile sandbox -p whatsapp-bridge-check --env-file "$folder/env" "$@" 2>>"$folder/compose.log"; }
 COMPOSE=("$@")
 quietly() { compose "$@" >>"$folder/compose.log"; }
 say() { printf '[%3d s] %s\n' "$SECONDS" "$*"; }
@@ -37,7 +45,7 @@ clean_up() {
   trap - EXIT INT TERM
   if [ "$status" != 0 ]; then
     tail -n 20 "$folder/compose.log" || true
-    for service in postgres bridge receiver; do echo "--- $service"; compose logs "$service" 2>&1 | tail -n 15 || true; done
+    for service in postgres sandbox bridge receiver; do echo "--- $service"; compose logs "$service" 2>&1 | tail -n 15 || true; done
   fi
   quietly down -v || quietly down -v || echo "not all of it could be taken away"
   rm -rf "$folder"
@@ -130,13 +138,42 @@ url = os.environ["BRIDGE_DATABASE_URL"]
 asked = parse_qs(urlsplit(engine_url(url, idle_session_timeout_ms=1000).text).query)
 psycopg.connect(url, sslmode=asked["sslmode"][0], connect_timeout=5).close()'
 }
-host_started() { compose logs bridge | grep engine.host_up; }
-engine() {
+act() { curl --silent --show-error --fail --max-time 40 -H 'Content-Type: application/json' "$@"; }
+online() { [ "$(call "$api/instance/${keys[0]}/status" | field state)" = online ]; }
+pair() {
   engine_database || fail "the engine can't use the database as it is configured"
-  call -X POST "$api/instance/connect" -d "{\"instance_key\": \"${keys[0]}\", \"wait_s\": 0}" >/dev/null || true
-  until_so "an engine process starts" host_started
-  call -X POST "$api/instance/${keys[0]}/disconnect" -d '{}' >/dev/null || fail "disconnect"
-  say "an engine process runs in the image"
+  act -X POST "$sandbox/phones" -d "{\"phone\": \"$contact\", \"name\": \"Ann\"}" >/dev/null || fail "no phone in the sandbox"
+  until_so "connect" call -X POST "$api/instance/connect" -d "{\"instance_key\": \"${keys[0]}\"}"
+  until_so "a QR code" call "$api/instance/${keys[0]}/qr?format=json&wait_s=20"
+  act -X POST "$sandbox/phones/$phone/scan" -d "{\"qr\": \"$(field code <"$folder/last")\"}" >/dev/null || fail "scan"
+  until_so "the number is online" online
+  say "paired: the number is online"
+}
+
+# how often the receiver has a text, and how often the contact's phone
+count_in() {
+  stored "type=message.received&limit=1000" |
+    python3 -c 'import json, sys; print([e["body"]["data"].get("text") for e in json.load(sys.stdin)["events"]].count(sys.argv[1]))' "$1"
+}
+count_out() {
+  act "$sandbox/phones/$contact/messages?limit=1000" |
+    python3 -c 'import json, sys; print([m["text"] for m in json.load(sys.stdin)["messages"]].count(sys.argv[1]))' "$1"
+}
+came_in() { [ "$(count_in "$1")" -ge 1 ]; }
+went_out() { [ "$(count_out "$1")" -ge 1 ]; }
+
+talks=()
+talk() {
+  local body
+  talks+=("$1")
+  until_so "the sandbox answers" get "$sandbox/health"
+  act -X POST "$sandbox/phones/$contact/send" -d "{\"to\": \"$phone\", \"text\": \"in: $1\"}" >/dev/null || fail "the contact cannot send"
+  until_so "a text comes in $1" came_in "in: $1"
+  until_so "the number is online $1" online
+  body="{\"instance_key\": \"${keys[0]}\", \"phone\": \"$contact\", \"message\": \"out: $1\"}"
+  until_so "a text goes out $1" call -X POST "$api/message/send" -H "Idempotency-Key: talk-${#talks[@]}" -d "$body"
+  until_so "the text is on the phone $1" went_out "out: $1"
+  say "$1: a text came in and one went out"
 }
 
 receiver_away() {
@@ -161,12 +198,12 @@ for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
 
 kill_containers() {
   local service
-  for service in postgres receiver bridge; do
+  for service in postgres receiver sandbox bridge; do
     quietly kill "$service"
     quietly start "$service"
     ready
     say "the container $service is back"
-    delivers "after kill -9 of the container $service"
+    talk "after kill -9 of the container $service"
   done
 }
 
@@ -174,13 +211,13 @@ kill_containers() {
 gave_up() { compose logs bridge 2>&1 | grep "PostgreSQL does not answer"; }
 late_database() {
   quietly down
-  quietly up -d --no-deps bridge receiver
+  quietly up -d --no-deps sandbox bridge receiver
   until_so "the receiver lives without a database" status_is 200 "$receiver/livez"
   until_so "the receiver is not ready without a database" status_is 503 "$receiver/readyz"
   until_so "the bridge does not start without a database" gave_up
   quietly up -d --no-deps postgres
   ready
-  delivers "after a database that came late"
+  talk "after a database that came late"
 }
 
 stops_in_order() {
@@ -195,13 +232,17 @@ stops_in_order() {
 }
 
 nothing_lost() {
-  local key listed
+  local key listed text
   listed=$(call "$api/instances")
   for key in "${keys[@]}"; do
     [[ $listed == *"$key"* ]] || fail "instance $key is gone"
     [ "$(times_arrived "$key")" = 1 ] || fail "the receiver has instance $key $(times_arrived "$key") times"
   done
-  say "all ${#keys[@]} instances are there, and the receiver has each of their webhooks once"
+  for text in "${talks[@]}"; do
+    [ "$(count_in "in: $text")" = 1 ] || fail "the receiver has 'in: $text' $(count_in "in: $text") times"
+    [ "$(count_out "out: $text")" = 1 ] || fail "the contact has 'out: $text' $(count_out "out: $text") times"
+  done
+  say "all ${#keys[@]} instances and ${#talks[@]} texts in and out are there, each once"
 }
 
 nothing_secret() {
@@ -223,21 +264,22 @@ hardened
 status_is 401 "$api/instances" || fail "the API answers without a key"
 status_is 401 "$receiver/events" || fail "the receiver shows events without a key"
 delivers "the first instance"
-engine
+pair
+talk "at first"
 quietly restart bridge
 ready
-delivers "after restart"
+talk "after restart"
 receiver_away
 kill_process
 ready
-delivers "after kill -9 of the bridge's process"
+talk "after kill -9 of the process"
 kill_containers
 stops_in_order
 late_database
 quietly down
 quietly up -d
 ready
-delivers "after down and up"
+talk "after down and up"
 nothing_lost
 nothing_secret
 echo "compose ok"

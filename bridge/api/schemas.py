@@ -47,6 +47,15 @@ class CreateInstance(Struct, frozen=True):
     settings: dict[str, Any] | None = None
 
 
+class ChangeInstance(Struct, frozen=True):
+    """Body of PATCH /instance/{key}: what is given is changed, null takes it away."""
+
+    name: Label | UnsetType | None = UNSET
+    external_id: Label | UnsetType | None = UNSET
+    metadata: dict[str, Any] | UnsetType = UNSET
+    settings: Any = None
+
+
 class ConnectInstance(Struct, frozen=True):
     """Body of POST /instance/connect."""
 

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -18,7 +17,7 @@ import trio
 
 from bridge import meters
 from bridge.domain import signals as sig
-from bridge.domain.ids import CommandId, InstanceKey, MessageId
+from bridge.domain.ids import InstanceKey, MessageId
 from bridge.domain.questions import Question
 from bridge.domain.sends import SendOptions
 from bridge.domain.session import Needs, State
@@ -27,14 +26,15 @@ from bridge.errors import BridgeError
 from bridge.ids import new_command_id, new_instance_key
 from bridge.instances import announce
 from bridge.instances.actor import InstanceActor, Parts
-from bridge.instances.errors import AlreadyConnected, Busy, CommandInProgress, InstanceDown, NotConnected, SendUnknown
+from bridge.instances.errors import AlreadyConnected, Busy, InstanceDown, NotConnected, SendUnknown
 from bridge.instances.messages import Delete, Emit, Logout, Message, Send, Told
-from bridge.instances.pairing import ask_for_code
+from bridge.instances.pairing import Watch, ask_for_code
 from bridge.instances.qr import PairCode, QrCode
 from bridge.instances.recovery import outgoing
+from bridge.instances.refs import Connecting, MessageRef, earlier
 from bridge.instances.removal import erase, forget_journal
 from bridge.store.errors import InstanceNotFound, StoreError
-from bridge.store.rows import CommandRow, InstanceRow
+from bridge.store.rows import InstanceRow
 from supervisor import (
     ActorDown,
     Backoff,
@@ -70,25 +70,6 @@ GIVE_UP_S = 5.0
 NO_OPTIONS = SendOptions()
 SENDS_WAITING = 500
 """Leaves room in the mailbox for what the engine reports."""
-
-
-@dataclass(frozen=True, slots=True)
-class Connecting:
-    """What a call to connect led to: the original's status, and our state."""
-
-    status: str
-    state: str
-
-
-@dataclass(frozen=True, slots=True)
-class MessageRef:
-    """How far a message has come."""
-
-    status: str
-    message_id: MessageId | None
-    to: str
-    at: datetime
-    command_id: CommandId
 
 
 class Directory:
@@ -287,6 +268,17 @@ class Directory:
         await self._ask_or_restart(key, Told(sig.ConnectAsked()))
         return await ask_for_code(self._find(key), phone, notify=notify)
 
+    def watch_pairing(self, key: InstanceKey) -> Watch:
+        """Return what shows how the pairing of this instance goes on."""
+        return Watch(self._find(key))
+
+    async def change(self, key: InstanceKey, changes: Mapping[str, object]) -> InstanceRow:
+        """Change `name`, `external_id` or `metadata`; events say so from now on."""
+        row = await self._store.instances.change(key, changes)
+        with suppress(AttributeError):  # an actor that has not started has no inbox, and reads the row later
+            self._find(key).inbox.relabel(row.external_id, row.metadata)
+        return row
+
     def heard_ago_s(self, key: InstanceKey) -> float | None:
         """Return how long ago WhatsApp gave this instance a sign of life; None while there is no connection."""
         actor = self._actors.get(key)
@@ -371,7 +363,7 @@ class Directory:
             request_hash=request_hash,
         )
         if not row.inserted:
-            return _earlier(row)
+            return earlier(row)
         message = outgoing(row)
         try:
             await self._ask(actor, Send(message))
@@ -389,11 +381,3 @@ class Directory:
             return MessageRef("sent", MessageId(outcome.message_id), to, at, row.id)
         assert outcome is not None
         raise outcome
-
-
-def _earlier(row: CommandRow) -> MessageRef:
-    """Answer a repeated Idempotency-Key with what the first request led to."""
-    if row.open and row.state == "running":
-        raise CommandInProgress(command=row.id)
-    at = row.finished_at or row.created_at
-    return MessageRef(row.state, row.message_id, str(row.body["to"]), at, row.id)

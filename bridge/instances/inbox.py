@@ -1,7 +1,7 @@
 """What the engine reports of one instance, on its way into the store."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bridge.domain.events import Event
@@ -32,6 +32,10 @@ class Inbox:
     def identify(self, jid: str | None, lid: str | None) -> None:
         """Use another identity from now on: the instance was paired, or lost its device."""
         self.view = replace(self.view, jid=jid, lid=lid)
+
+    def relabel(self, external_id: str | None, metadata: Mapping[str, object]) -> None:
+        """Name the caller's own fields so from now on."""
+        self.view = replace(self.view, external_id=external_id, metadata=metadata)
 
     async def take(self, records: Sequence[Record]) -> list[Signal]:
         """Commit the events of `records` in one go and return the signals among them, in order."""

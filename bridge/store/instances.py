@@ -70,6 +70,17 @@ class Instances:
         async with self._pool.connection() as conn:
             return tuple(await fetch_all(conn, _SQL["wanted"], {}, InstanceRow))
 
+    async def change(self, key: InstanceKey, changes: Mapping[str, object]) -> InstanceRow:
+        """Change `name`, `external_id` or `metadata`, whichever are given; raise `InstanceNotFound`."""
+        given = {f"has_{name}": name in changes for name in ("name", "external_id", "metadata")}
+        values = {name: changes.get(name) for name in ("name", "external_id")}
+        params = {"key": key, **given, **values, "metadata": Jsonb(changes.get("metadata"))}
+        async with self._pool.connection() as conn:
+            row = await fetch_one(conn, _SQL["change"], params, InstanceRow)
+        if row is None:
+            raise InstanceNotFound(instance=key)
+        return row
+
     async def set_desired(self, key: InstanceKey, desired: str) -> None:
         """Store what should run (running, paused); raise `InstanceNotFound`."""
         async with self._pool.connection() as conn:

@@ -1,11 +1,13 @@
 """Pairing by code, unlinking, and how alive a connection is: our calls beside the original's QR code."""
 
+import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from bridge.domain.ids import InstanceKey
-from tests.support.api import Api, running_api
+from tests.support.api import Api, PairCode, Progress, QrCode, Watch, running_api
 
 
 async def created(api: Api) -> InstanceKey:
@@ -87,3 +89,71 @@ async def test_the_status_tells_how_long_ago_whatsapp_gave_a_sign_of_life() -> N
         assert (await api.client.get(f"/instance/{key}/status")).json()["keepalive_age_s"] is None
         api.directory.heard[key] = 12.345
         assert (await api.client.get(f"/instance/{key}/status")).json()["keepalive_age_s"] == pytest.approx(12.3)
+
+
+# --- following a pairing ----------------------------------------------------------------------------------------------
+
+
+async def test_a_pairing_is_followed_until_it_is_over() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    first, second = QrCode("2@a", 1, at), QrCode("2@b", 2, at)
+    async with running_api() as api:
+        key = await created(api)
+        code = PairCode("ABCD-1234", at)
+        api.directory.watch = Watch(
+            [
+                Progress(qr=first),
+                Progress(qr=first),
+                Progress(qr=first, code=code),
+                Progress(qr=second, code=code),
+                Progress("connecting", "paired", paired=True, over=True),
+            ]
+        )
+        answer = await api.client.get(f"/instance/{key}/qr/stream")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream")
+    told = [part.split("\n") for part in answer.text.split("\n\n") if part.startswith("event:")]
+    assert [name for name, _ in told] == ["event: qr", "event: code", "event: qr", "event: paired"]
+    assert json.loads(told[0][1].removeprefix("data: ")) == {
+        "code": "2@a", "attempt": 1, "expires_at": "2026-01-01T00:00:00Z",
+    }  # fmt: skip
+    assert json.loads(told[3][1].removeprefix("data: ")) == {"state": "connecting", "reason": "paired"}
+    assert ": still here" in answer.text
+
+
+async def test_a_pairing_that_nobody_finishes_ends_with_a_timeout() -> None:
+    async with running_api() as api:
+        key = await created(api)
+        api.directory.watch = Watch([Progress("created", "pairing_timeout", over=True)])
+        answer = await api.client.get(f"/instance/{key}/qr/stream")
+        assert answer.text.split("\n\n")[1].startswith("event: timeout")
+        assert (await api.client.get(f"/instance/{'0' * 32}/qr/stream")).status_code == 404
+
+
+# --- what a caller knows an instance by -------------------------------------------------------------------------------
+
+
+async def test_what_is_given_of_an_instance_is_changed_and_the_rest_stays() -> None:
+    async with running_api() as api:
+        key = await created(api)
+        body = {"name": "Sales", "external_id": "crm-7", "metadata": {"team": 1}}
+        assert (await api.client.patch(f"/instance/{key}", json=body)).status_code == 200
+        shown = (await api.client.patch(f"/instance/{key}", json={"name": None})).json()
+        assert (shown["name"], shown["external_id"], shown["metadata"]) == (None, "crm-7", {"team": 1})
+        assert (await api.client.get(f"/instance/{key}")).json()["external_id"] == "crm-7"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        ({"name": "x" * 201}, 400, "name"),
+        ({"metadata": "x"}, 400, "metadata"),
+        ({"metadata": {"a": "x" * 20_000}}, 400, "metadata"),
+        ({"settings": {"ignore_groups": True}}, 501, "settings"),
+    ],
+)
+async def test_a_wrong_change_of_an_instance_changes_nothing(body: dict[str, object], status: int, field: str) -> None:
+    async with running_api() as api:
+        key = await created(api)
+        answer = await api.client.patch(f"/instance/{key}", json={"external_id": "new", **body})
+        assert (answer.status_code, answer.json()["details"]) == (status, {"field": field})
+        assert api.store.rows[key].external_id is None

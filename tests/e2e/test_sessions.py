@@ -1,6 +1,7 @@
 """The life of a session as a user sees it: paired by a code, deaf and recycled, logged out and paired anew."""
 
 import base64
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,11 @@ async def paired_by_code(stack: Stack) -> str:
     assert (len(code), code[4]) == (9, "-")
     status = await stack.status(key)
     assert (status["state"], status["needs"], status["reason"]) == ("awaiting_pairing", "enter_code", "code_issued")
-    linked = await stack.sandbox.enter_code(PHONE, code)
+    async with stack.api.stream("GET", f"/instance/{key}/qr/stream") as stream:
+        told = stream.aiter_lines()
+        assert [line async for line in first(told, "event: ", 2)] == ["event: qr", "event: code"]
+        linked = await stack.sandbox.enter_code(PHONE, code)
+        assert "event: paired" in [line async for line in told if line.startswith("event: ")]
     await stack.until_online(key)
     assert linked.jid == f"{PHONE}:1@s.whatsapp.net"
     assert (await stack.status(key))["needs"] == "none"
@@ -42,6 +47,16 @@ async def paired_by_code(stack: Stack) -> str:
     again = await stack.api.post(f"/instance/{key}/pair-code", json={"phone": PHONE})
     assert (again.status_code, again.json()["code"]) == (409, "already_connected")
     return key
+
+
+async def first(lines: AsyncIterator[str], prefix: str, count: int) -> AsyncIterator[str]:
+    """Yield the first lines with that beginning."""
+    async for line in lines:
+        if line.startswith(prefix):
+            yield line
+            count -= 1
+        if not count:
+            return
 
 
 async def told_of_the_past(stack: Stack, message_id: str) -> None:
@@ -85,6 +100,15 @@ async def people_and_profile(stack: Stack, key: str) -> None:
     assert (changed["about"], changed["privacy"]["last_seen"], changed["avatar_url"]) == ("open", "none", None)
     own = await stack.sandbox.profile(PHONE)
     assert (own.name, own.about, own.privacy["last"]) == ("Front desk", "open", "none")
+
+    await stack.call("PATCH", f"/instance/{key}", external_id="crm-7", metadata={"team": "blue"})
+    await stack.sandbox.send(CONTACT, PHONE, "which team?")
+
+    async def is_labelled() -> bool:
+        bodies = [event["body"] for event in await stack.received(type="message.received")]
+        return any((one["external_id"], one["metadata"]) == ("crm-7", {"team": "blue"}) for one in bodies)
+
+    await until(is_labelled)
 
     await stack.call("POST", "/presence", instance_key=key, state="available")
     await stack.call("POST", "/chat/presence", instance_key=key, chat=CONTACT, state="recording")

@@ -150,3 +150,12 @@ async def test_forgetting_a_session_deletes_every_row_of_the_device_and_of_no_ot
         for table, left in (("pre_keys", 2), ("sessions", 1), ("app_state_version", 1), ("privacy_tokens", 1)):
             assert conn.execute(f"select count(*) from whatsmeow_{table}").fetchone() == (left,)
         assert conn.execute("select count(*) from whatsmeow_lid_map").fetchone() == (1,)
+
+
+async def test_a_change_of_what_the_caller_knows_an_instance_by_leaves_the_rest(store):
+    row = await create(store, name="Shop", external_id="crm-7", metadata={"a": 1})
+    changed = await store.instances.change(row.key, {"name": None, "metadata": {"b": 2}})
+    assert (changed.name, changed.external_id, changed.metadata) == (None, "crm-7", {"b": 2})
+    assert await store.instances.change(row.key, {}) == changed == await store.instances.get(row.key)
+    with pytest.raises(InstanceNotFound):
+        await store.instances.change(MISSING, {"name": "x"})

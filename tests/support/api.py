@@ -60,6 +60,30 @@ class PairCode:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    state: str = "awaiting_pairing"
+    reason: str | None = None
+    qr: QrCode | None = None
+    code: PairCode | None = None
+    paired: bool = False
+    over: bool = False
+
+
+@dataclass
+class Watch:
+    """A pairing that goes through these states of things, one at each look."""
+
+    states: list[Progress]
+
+    def look(self) -> Progress:
+        return self.states.pop(0)
+
+    async def next(self, seen: Progress, within_s: float) -> Progress:
+        await trio.lowlevel.checkpoint()
+        return self.states.pop(0)
+
+
+@dataclass(frozen=True, slots=True)
 class Ref:
     status: str
     message_id: MessageId | None
@@ -180,6 +204,7 @@ class MemoryDirectory:
     qr_code: QrCode | None = None
     pair_codes: list[tuple[InstanceKey, str, bool]] = field(default_factory=list)
     heard: dict[InstanceKey, float] = field(default_factory=dict)
+    watch: Watch = field(default_factory=lambda: Watch([]))
     failure: BaseException | None = None
     sent: list[Asked] = field(default_factory=list)
     asked: list[tuple[InstanceKey, Question[Any]]] = field(default_factory=list)
@@ -228,6 +253,15 @@ class MemoryDirectory:
             raise AlreadyConnected(state="online")
         self.pair_codes.append((key, phone, notify))
         return PairCode("ABCD-1234", now() + timedelta(seconds=160))
+
+    def watch_pairing(self, key: InstanceKey) -> Watch:
+        self._find(key)
+        return self.watch
+
+    async def change(self, key: InstanceKey, changes: Mapping[str, Any]) -> InstanceRow:
+        await self._work()
+        row = self.store.rows[key] = replace(self._find(key), **changes)
+        return row
 
     def heard_ago_s(self, key: InstanceKey) -> float | None:
         return self.heard.get(key)

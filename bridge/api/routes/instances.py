@@ -3,6 +3,7 @@
 import base64
 import binascii
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -41,6 +42,7 @@ def routes(context: ApiContext) -> tuple[Route, ...]:
         Route("POST", "/instance/connect", calls.connect, Access.MANAGE, Reach.ONE),
         Route("GET", "/instances", calls.list, Access.READ, Reach.SHOWN),
         Route("GET", "/instance/<key>", calls.get, Access.READ),
+        Route("PATCH", "/instance/<key>", calls.change, Access.MANAGE),
         Route("GET", "/instance/<key>/status", calls.status, Access.READ),
         Route("POST", "/instance/<key>/disconnect", calls.disconnect, Access.MANAGE),
         Route("POST", "/instance/<key>/logout", calls.logout, Access.MANAGE),
@@ -104,6 +106,18 @@ class InstanceCalls:
     async def get(self, call: Call) -> Response:
         return answer(schemas.instance(await self._row(call)))
 
+    async def change(self, call: Call) -> Response:
+        body = await call.json(schemas.ChangeInstance)
+        key = call.instance()
+        if body.settings:
+            raise NotSupported("`settings`.", field="settings")
+        given = {name: getattr(body, name) for name in ("name", "external_id", "metadata")}
+        changes = {name: value for name, value in given.items() if value is not msgspec.UNSET}
+        _check_metadata(changes.get("metadata"), self.context.limits.metadata_bytes)
+        with call.promised():
+            row = await self.context.directory.change(key, changes)
+        return answer(schemas.instance(row))
+
     async def status(self, call: Call) -> Response:
         row = await self._row(call)
         return answer(schemas.status(row, self.context.directory.heard_ago_s(row.key)))
@@ -164,9 +178,13 @@ def _check(body: schemas.CreateInstance, metadata_bytes: int) -> None:
     for name in ("proxy", "settings"):
         if getattr(body, name):
             raise NotSupported(f"`{name}`.", field=name)
-    if body.metadata and depth(body.metadata) > MAX_DEPTH:
+    _check_metadata(body.metadata, metadata_bytes)
+
+
+def _check_metadata(metadata: Mapping[str, object] | None, metadata_bytes: int) -> None:
+    if metadata and depth(metadata) > MAX_DEPTH:
         raise InvalidField("metadata", f"is nested deeper than {MAX_DEPTH} levels")
-    if body.metadata and len(schemas.encode(body.metadata)) > metadata_bytes:
+    if metadata and len(schemas.encode(metadata)) > metadata_bytes:
         raise InvalidField("metadata", f"is larger than {metadata_bytes} bytes")
 
 

@@ -9,6 +9,7 @@ from bridge.api import schemas
 from bridge.api.auth import Access
 from bridge.api.call import Call, Route, answer
 from bridge.api.context import ApiContext, QrCode
+from bridge.api.pairing_stream import follow
 from bridge.api.problems import InvalidField, InvalidRecipientField, NothingYet, NotSupported
 from bridge.api.qr import DEFAULT_PX, Drawing, QrDrawer
 from bridge.domain.identity import InvalidRecipient, parse_recipient
@@ -25,6 +26,7 @@ def routes(context: ApiContext) -> tuple[Route, ...]:
     calls = PairingCalls(context)
     return (
         Route("GET", "/instance/<key>/qr", calls.qr, Access.MANAGE),
+        Route("GET", "/instance/<key>/qr/stream", calls.stream, Access.MANAGE),
         Route("POST", "/instance/<key>/pair-code", calls.pair_code, Access.MANAGE),
         Route("GET", "/instance/<key>/passkey", calls.passkey, Access.MANAGE),
         Route("POST", "/instance/<key>/passkey", calls.passkey, Access.MANAGE),
@@ -54,6 +56,17 @@ class PairingCalls:
         if code is None:
             raise NothingYet
         return await self._show(code, form, size_px)
+
+    async def stream(self, call: Call) -> Response:
+        watch = self.context.directory.watch_pairing(call.instance())
+        response = Response(
+            follow(watch, self.context.stopping),
+            200,
+            {"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+            content_type="text/event-stream",
+        )
+        response.timeout = None
+        return response
 
     async def pair_code(self, call: Call) -> Response:
         body = await call.json(schemas.AskPairCode)

@@ -32,6 +32,17 @@ select key, name, external_id, metadata, desired, state, reason, since, next_ret
 from bridge.instance
 order by created_at, key
 
+-- name: change
+-- What the caller knows it by; what is not given stays.
+update bridge.instance
+set name = case when %(has_name)s then %(name)s else name end,
+    external_id = case when %(has_external_id)s then %(external_id)s else external_id end,
+    metadata = case when %(has_metadata)s then %(metadata)s else metadata end
+where key = %(key)s
+returning
+    key, name, external_id, metadata, desired, state, reason, since, next_retry_at, needs, jid, lid, push_name,
+    last_seq, last_event_at, owner, epoch, created_at
+
 -- name: set_desired
 -- What the operator wants: valid under any owner.
 update bridge.instance set desired = %(desired)s where key = %(key)s

@@ -77,6 +77,7 @@ async def test_a_person_scans_writes_and_reads_in_the_browser(tmp_path: Path) ->
         await clients.call("start", "a")
         qr = (await clients.event("qr", "a"))["qr"]
         await in_browser(partial(complains, url=url), expected=("404",))
+        assert await control.phones() == []
         await control.show_code(qr, "my instance")
         await in_browser(partial(scan, url=url))
         await clients.event("connected", "a")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import httpx2
+import psutil
 import trio
 
 from bridge.sandbox.client import SandboxClient
@@ -37,6 +38,12 @@ async def test_it_prints_one_line_when_it_is_ready_and_ends_with_its_stdin(tmp_p
         assert await process.wait() == 0
         assert await process.stdout.receive_some() == b""
     await sandbox.stop()
+
+
+async def test_a_fresh_sandbox_is_up_after_less_than_two_seconds_of_work(tmp_path: Path) -> None:
+    async with running_sandbox(tmp_path) as sandbox:
+        used = psutil.Process(sandbox.ready["pid"]).cpu_times()
+        assert used.user + used.system < 2
 
 
 async def test_sigterm_ends_it_with_status_0(tmp_path: Path) -> None:

@@ -72,6 +72,13 @@ OPERATIONS: Mapping[str, Operation] = {
         },
     ),
     "GET /instance/{key}": Operation("Show an instance.", answer=schemas.Instance, shows=_INSTANCE),
+    "PATCH /instance/{key}": Operation(
+        "Change what an instance is known by; what is not given stays.",
+        body=schemas.ChangeInstance,
+        example={"name": "Front desk", "external_id": "crm-7", "metadata": {"team": "blue"}},
+        answer=schemas.Instance,
+        shows=_INSTANCE,
+    ),
     "GET /instance/{key}/status": Operation(
         "Show how an instance is.",
         answer=schemas.Status,
@@ -90,6 +97,10 @@ OPERATIONS: Mapping[str, Operation] = {
         example={},
         answer=schemas.Done,
         shows=done("logged_out", "logged_out"),
+    ),
+    "GET /instance/{key}/qr/stream": Operation(
+        "Follow a pairing: each QR code, a pairing code, and how it ends, as server-sent events.",
+        media=("text/event-stream",),
     ),
     "POST /instance/{key}/pair-code": Operation(
         "A code that is typed into the phone instead of scanning one.",

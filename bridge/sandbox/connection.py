@@ -24,7 +24,7 @@ from bridge.sandbox.cork import Cork
 from bridge.sandbox.interference import Interference
 from bridge.sandbox.keys import KeyPair
 from bridge.sandbox.newsletters import NEWSLETTER_SERVER
-from bridge.sandbox.nodes import SERVER, Jid, Node, decode, encode
+from bridge.sandbox.nodes import GROUP_SERVER, SERVER, Jid, Node, decode, encode
 from bridge.sandbox.noise import PROLOGUE, Cipher, HandshakeFailed, NoiseResponder
 from bridge.sandbox.queries import answer
 from bridge.sandbox.relay import Attrs, now_text
@@ -232,6 +232,10 @@ class Connection:
         to = node.jid("to")
         if to is not None and to.server == NEWSLETTER_SERVER:
             self._acknowledge(node, self._world.newsletters.take(device, node))
+            return
+        group = self._world.groups.find(to) if to is not None and to.server == GROUP_SERVER else None
+        if group is not None and not self._world.groups.may_send(device.account, group):
+            self._acknowledge(node, {"t": now_text(), "error": "403"})
             return
         refused = self._faults.refusal_of_message(device, node)
         if refused is not None:

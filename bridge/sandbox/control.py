@@ -14,6 +14,7 @@ import trio
 from bridge.sandbox import (
     account_calls,
     fault_calls,
+    group_calls,
     load_calls,
     message_calls,
     newsletter_calls,
@@ -113,6 +114,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/trust", trust, answer=shapes.TrustInfo),
     *phone_calls.ROUTES,
     *message_calls.ROUTES,
+    *group_calls.ROUTES,
     *account_calls.ROUTES,
     *newsletter_calls.ROUTES,
     *fault_calls.ROUTES,

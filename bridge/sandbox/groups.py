@@ -1,35 +1,54 @@
-"""Groups: who is in them, and the queries by which a client makes and changes them.
+"""Groups: who is in them and how they are set, kept in the state, and how they are described to clients.
 
-Members are known by their LID (addressing mode `lid`). What is here is what sending to a group and reading from it
-needs; the notifications of changes are not sent.
+Members are known by their LID (addressing mode `lid`). What may be changed by whom is in `group_changes.py`, what
+clients ask in `group_queries.py`.
 """
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
-from bridge.sandbox.accounts import Account, Accounts, Device
+from bridge.sandbox.accounts import Account, Accounts
 from bridge.sandbox.nodes import GROUP_SERVER, LID_SERVER, Jid, Node
 from bridge.sandbox.relay import Attrs, now_text
 from bridge.sandbox.state import State
 
 _FIRST_ID: Final = 120363000000000001
+OWNER, ADMIN, MEMBER = "superadmin", "admin", ""
+"""The roles of members, as stanzas name them."""
 
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """A group. `members` maps a LID's user part to its role: `superadmin`, `admin` or empty."""
+    """A group. `members` maps a LID's user part to its role; times are seconds since 1970 as text."""
 
     id: str
     subject: str
     creator: str
     created: str
     members: dict[str, str] = field(default_factory=dict)
+    subject_by: str = ""
+    subject_at: str = ""
+    description: str = ""
+    description_id: str = ""
+    description_by: str = ""
+    description_at: str = ""
+    picture: str = ""
+    announce: bool = False
+    """Only admins send."""
+    locked: bool = False
+    """Only admins change subject, description, picture and timer."""
+    expiration_s: int = 0
+    invite: str = field(default_factory=lambda: secrets.token_urlsafe(16))
 
     @property
     def jid(self) -> Jid:
         return Jid(self.id, GROUP_SERVER)
+
+    def is_admin(self, account: Account) -> bool:
+        return self.members.get(account.lid_user) in (OWNER, ADMIN)
 
 
 class Groups:
@@ -39,8 +58,12 @@ class Groups:
         self._state = state
         self._accounts = accounts
         self._groups: dict[str, Group] = {}
+        self._revoked: set[str] = set()
         for group_id, body in state.rows("SELECT id, body FROM chat_group"):
-            self._groups[group_id] = Group(id=group_id, **json.loads(body))
+            self._groups[group_id] = Group(**{"id": group_id, **json.loads(body)})
+
+    def __iter__(self) -> Iterator[Group]:
+        return iter(list(self._groups.values()))
 
     def members_of(self, group: Jid) -> Iterable[Account]:
         """Return the accounts in a group, none if there is no such group."""
@@ -57,114 +80,77 @@ class Groups:
         """Return the groups that an account is in."""
         return [group for group in self._groups.values() if account.lid_user in group.members]
 
+    def by_invite(self, code: str) -> Group | None:
+        """Return the group that an invite link leads to."""
+        return next((group for group in self._groups.values() if group.invite == code), None)
+
+    def was_revoked(self, code: str) -> bool:
+        """Say whether there was such an invite link before it was reset (since the sandbox started)."""
+        return code in self._revoked
+
+    def reset_invite(self, group: Group) -> None:
+        """Make the present invite link useless, and a new one."""
+        self._revoked.add(group.invite)
+        group.invite = secrets.token_urlsafe(16)
+
     def create(self, creator: Account, subject: str, members: Iterable[Account]) -> Group:
         group = Group(str(_FIRST_ID + len(self._groups)), subject, creator.lid_user, now_text())
-        group.members[creator.lid_user] = "superadmin"
+        group.subject_by, group.subject_at = creator.lid_user, group.created
+        group.members[creator.lid_user] = OWNER
         for account in members:
-            group.members.setdefault(account.lid_user, "")
+            group.members.setdefault(account.lid_user, MEMBER)
         self._groups[group.id] = group
         self.save(group)
         return group
 
     def save(self, group: Group) -> None:
-        body = {"subject": group.subject, "creator": group.creator, "created": group.created, "members": group.members}
-        self._state.run("INSERT OR REPLACE INTO chat_group VALUES (?, ?)", group.id, json.dumps(body))
+        self._state.run("INSERT OR REPLACE INTO chat_group VALUES (?, ?)", group.id, json.dumps(asdict(group)))
+
+    def may_send(self, account: Account, group: Group) -> bool:
+        """Say whether this account may write into a group."""
+        return account.lid_user in group.members and (not group.announce or group.is_admin(account))
 
     def describe(self, group: Group) -> Node:
         """Return a group as it stands in answers and notifications."""
-        creator = Jid(group.creator, LID_SERVER)
-        creator_account = self._accounts.find(creator)
+        creator, subject_by = Jid(group.creator, LID_SERVER), Jid(group.subject_by or group.creator, LID_SERVER)
         attrs: Attrs = {
             "id": group.id,
             "creator": creator,
-            "creator_pn": creator_account.jid if creator_account else None,
+            "creator_pn": self._number_of(creator),
             "subject": group.subject,
-            "s_t": group.created,
-            "s_o": creator,
+            "s_t": group.subject_at or group.created,
+            "s_o": subject_by,
+            "s_o_pn": self._number_of(subject_by),
             "creation": group.created,
             "addressing_mode": "lid",
             "size": str(len(group.members)),
             "a_v_id": "1",
             "p_v_id": "1",
         }
-        members = [self._member(lid, role) for lid, role in group.members.items()]
-        return Node("group", attrs, [*members, Node("member_add_mode", {}, b"all_member_add")])
+        members = [self.member(Jid(lid, LID_SERVER), role) for lid, role in group.members.items()]
+        return Node("group", attrs, [*members, Node("member_add_mode", {}, b"all_member_add"), *self._settings(group)])
 
-    def _member(self, lid: str, role: str) -> Node:
-        jid = Jid(lid, LID_SERVER)
-        account = self._accounts.find(jid)
-        return Node("participant", {"jid": jid, "phone_number": account.jid if account else None, "type": role})
+    def member(self, jid: Jid, role: str = MEMBER) -> Node:
+        """Return a member as it stands in lists: LID, phone number, role."""
+        return Node("participant", {"jid": jid, "phone_number": self._number_of(jid), "type": role})
 
-    def answer(self, device: Device, node: Node) -> tuple[list[Node] | None, int]:
-        """Return the content of the answer to a `w:g2` query, or None and the error's code."""
-        asked = node.children()[0] if node.children() else Node("")
-        to = node.jid("to")
-        match asked.tag:
-            case "create":
-                named = (self._accounts.find(jid) for jid in _jids(asked))
-                group = self.create(device.account, asked.text("subject"), [a for a in named if a is not None])
-                return [self.describe(group)], 0
-            case "participating":
-                return [Node("groups", {}, [self.describe(group) for group in self.of(device.account)])], 0
-            case "leave":
-                return self._leave(device, asked), 0
-        found = self.find(to)
-        return (None, 404) if found is None else self._about(found, asked)
+    def _settings(self, group: Group) -> list[Node]:
+        settings = []
+        if group.description:
+            attrs: Attrs = {
+                "id": group.description_id,
+                "participant": Jid(group.description_by, LID_SERVER),
+                "t": group.description_at,
+            }
+            settings.append(Node("description", attrs, [Node("body", {}, group.description.encode())]))
+        if group.announce:
+            settings.append(Node("announcement"))
+        if group.locked:
+            settings.append(Node("locked"))
+        if group.expiration_s:
+            settings.append(Node("ephemeral", {"expiration": str(group.expiration_s)}))
+        return settings
 
-    def _about(self, group: Group, asked: Node) -> tuple[list[Node] | None, int]:
-        """Answer a query about one group."""
-        match asked.tag:
-            case "query":
-                return [self.describe(group)], 0
-            case "invite":
-                return [Node("invite", {"code": "CODE" + group.id})], 0
-            case "subject":
-                group.subject = asked.data().decode("utf-8", "replace")
-                self.save(group)
-                return [], 0
-            case "add" | "remove" | "promote" | "demote":
-                return [self._change(group, asked, _CHANGES[asked.tag])], 0
-        return None, 501
-
-    def _change(self, group: Group, asked: Node, change: Callable[[dict[str, str], str], None]) -> Node:
-        changed = []
-        for jid in _jids(asked):
-            account = self._accounts.find(jid)
-            if account is not None:
-                change(group.members, account.lid_user)
-                changed.append(Node("participant", {"jid": account.lid}))
-        self.save(group)
-        return Node(asked.tag, {}, changed)
-
-    def _leave(self, device: Device, asked: Node) -> list[Node]:
-        left = []
-        for entry in asked.all("group"):
-            group = self.find(entry.jid("id"))
-            if group is not None and group.members.pop(device.account.lid_user, None) is not None:
-                self.save(group)
-                left.append(Node("group", {"id": group.jid}))
-        return [Node("leave", {}, left)]
-
-
-def _jids(asked: Node) -> list[Jid]:
-    found = (entry.jid("jid") for entry in asked.all("participant"))
-    return [jid for jid in found if jid is not None]
-
-
-def _set_role(role: str) -> Callable[[dict[str, str], str], None]:
-    def change(members: dict[str, str], lid: str) -> None:
-        members[lid] = role
-
-    return change
-
-
-def _remove(members: dict[str, str], lid: str) -> None:
-    members.pop(lid, None)
-
-
-_CHANGES: Final = {
-    "add": _set_role(""),
-    "remove": _remove,
-    "promote": _set_role("admin"),
-    "demote": _set_role(""),
-}
+    def _number_of(self, lid: Jid) -> Jid | None:
+        account = self._accounts.find(lid)
+        return account.jid if account else None

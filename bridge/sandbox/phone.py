@@ -34,6 +34,13 @@ class UnknownMessage(BridgeError):
     status = 404
 
 
+class NotAllowed(BridgeError):
+    """This phone may not write into the group: it is no member, or only admins may."""
+
+    code = "not_allowed"
+    status = 403
+
+
 class Phone:
     """One phone: what its owner does with it, and what it does by itself."""
 
@@ -76,7 +83,9 @@ class Phone:
                 self.all.state.run("INSERT OR REPLACE INTO signal VALUES (?, ?, ?)", self.number, name, body)
 
     def send(self, to: Account | Group, message: "e2e.Message", words: str | None) -> str:
-        """Send a message; return its id. `words` are what the oracle compares it by."""
+        """Send a message; return its id. `words` are what the oracle compares it by. Raises `NotAllowed`."""
+        if isinstance(to, Group) and not self.all.groups.may_send(self.account, to):
+            raise NotAllowed(str(to.jid))
         message_id, body, out = new_message_id(), message.SerializeToString(), outside(message)
         attrs: Attrs = {"id": message_id, "type": out.type, "edit": out.edit}
         if isinstance(to, Group):

@@ -89,13 +89,18 @@ class Profiles:
             account.picture = None
             change = Node("delete", {"jid": account.lid})
         else:
-            account.picture = str(int.from_bytes(hashlib.sha256(picture).digest()[:5], "big"))
-            self._state.run("INSERT OR REPLACE INTO picture VALUES (?, ?)", account.picture, picture)
+            account.picture = self.keep_picture(picture)
             change = Node("set", {"jid": account.lid, "id": account.picture, "author": account.lid})
         self._accounts.save(account)
         for device in self._knowing(account):
             self._notify(device, account.lid, "picture", [change])
         return account.picture
+
+    def keep_picture(self, picture: bytes) -> str:
+        """Keep a picture; return its id."""
+        picture_id = str(int.from_bytes(hashlib.sha256(picture).digest()[:5], "big"))
+        self._state.run("INSERT OR REPLACE INTO picture VALUES (?, ?)", picture_id, picture)
+        return picture_id
 
     def picture(self, path: str) -> bytes | None:
         """Return the picture behind the path of its URL, None where there is none."""

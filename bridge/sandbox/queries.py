@@ -7,13 +7,13 @@ empty result, which the client takes as "done" or "nothing there".
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from bridge.sandbox import mex, preferences, users
+from bridge.sandbox import group_queries, mex, preferences, users
 from bridge.sandbox.accounts import Device, SignedPrekey
 from bridge.sandbox.answers import data_of, refusal, result
 from bridge.sandbox.certificates import MEDIA_HOST
 from bridge.sandbox.keys import xeddsa_verify
 from bridge.sandbox.nodes import Jid, Node
-from bridge.sandbox.relay import Attrs, new_stanza_id, now_text
+from bridge.sandbox.relay import Attrs, now_text
 from bridge.sandbox.world import World
 
 Query = Callable[[World, Device, Node], Node]
@@ -92,37 +92,6 @@ def _media_conn(world: World, device: Device, node: Node) -> Node:
     return result(node, [Node("media_conn", attrs, [Node("host", {"hostname": MEDIA_HOST})])])
 
 
-def _group(world: World, device: Device, node: Node) -> Node:
-    content, code = world.groups.answer(device, node)
-    if content is None:
-        return refusal(node, code, "item-not-found" if code == 404 else "feature-not-implemented")
-    asked = node.children()[0].tag
-    if asked == "create":
-        _announce_group(world, device, content[0])
-    return result(node, content or None)
-
-
-def _announce_group(world: World, creator: Device, group: Node) -> None:
-    """Tell the other members' clients of a new group."""
-    jid = Jid.parse(group.text("id") + "@g.us")
-    for account in world.groups.members_of(jid):
-        for device in account.linked():
-            if device is creator:
-                continue
-            attrs: Attrs = {
-                "from": jid,
-                "type": "w:gp2",
-                "id": new_stanza_id(),
-                "t": now_text(),
-                "participant": creator.account.lid,
-                "participant_pn": creator.account.jid,
-                "addressing_mode": "lid",
-                "notify": creator.account.name,
-            }
-            create = Node("create", {"type": "new", "key": new_stanza_id()}, [group])
-            world.relay.deliver(device, Node("notification", attrs, [create]))
-
-
 def _signed_prekey(node: Node | None) -> SignedPrekey | None:
     return (
         None if node is None else SignedPrekey(data_of(node, "id"), data_of(node, "value"), data_of(node, "signature"))
@@ -156,7 +125,7 @@ QUERIES: Final[Mapping[tuple[str, str, str], Query]] = {
     ("newsletter", "get", "messages"): mex.newsletter_posts,
     ("newsletter", "get", "message_updates"): mex.newsletter_updates,
     ("newsletter", "set", "live_updates"): mex.live_updates,
-    ("w:g2", "get", ""): _group,
-    ("w:g2", "set", ""): _group,
+    ("w:g2", "get", ""): group_queries.answer,
+    ("w:g2", "set", ""): group_queries.answer,
 }
 """What is answered how. An empty first child stands for any. (`md` concerns the connection: `connection.py`.)"""

@@ -4,7 +4,10 @@ from typing import Final
 
 from bridge.sandbox.accounts import Account, Device
 from bridge.sandbox.answers import data_of, refusal, result
-from bridge.sandbox.nodes import Jid, Node
+from bridge.sandbox.group_changes import Asked, GroupRefused
+from bridge.sandbox.group_notices import carry_out
+from bridge.sandbox.groups import Group
+from bridge.sandbox.nodes import GROUP_SERVER, Jid, Node
 from bridge.sandbox.profiles import MAX_PICTURE_BYTES, certificate, picture_url
 from bridge.sandbox.relay import Attrs, now_text
 from bridge.sandbox.spellings import other_spelling
@@ -85,26 +88,47 @@ def _shows(world: World, account: Account, setting: str, asking: Device) -> bool
 def get_picture(world: World, device: Device, node: Node) -> Node:
     """Answer with the URL of a profile picture, of one's own without a target."""
     target = node.jid("target")
-    account = device.account if target is None else world.accounts.find(target)
     asked = node.child("picture")
+    group = world.groups.find(target) if target is not None and target.server == GROUP_SERVER else None
+    if group is not None:
+        return _shown(node, asked, group.picture) if group.picture else refusal(node, 404, "item-not-found")
+    account = device.account if target is None else world.accounts.find(target)
     if account is None or account.picture is None:
         return refusal(node, 404, "item-not-found")
     if not _shows(world, account, "profile", device):
         return refusal(node, 401, "not-authorized")
     account.listed_by.add(device)
-    if asked is not None and asked.text("id") == account.picture:
+    return _shown(node, asked, account.picture)
+
+
+def _shown(node: Node, asked: Node | None, picture: str) -> Node:
+    """Return the answer that says where a picture is, or that it is still the one that the client has."""
+    if asked is not None and asked.text("id") == picture:
         return result(node, [Node("picture", {"status": "304"})])
-    url, path = picture_url(account.picture)
+    url, path = picture_url(picture)
     kind = "image" if asked is None else asked.text("type", "image")
-    return result(node, [Node("picture", {"id": account.picture, "type": kind, "url": url, "direct_path": path})])
+    return result(node, [Node("picture", {"id": picture, "type": kind, "url": url, "direct_path": path})])
 
 
 def set_picture(world: World, device: Device, node: Node) -> Node:
-    """Change or remove one's own profile picture."""
+    """Change or remove one's own profile picture, or that of a group."""
     picture = data_of(node, "picture")
     if picture and (not picture.startswith(_JPEG) or len(picture) > MAX_PICTURE_BYTES):
         return refusal(node, 406, "not-acceptable")
+    target = node.jid("target")
+    group = world.groups.find(target) if target is not None and target.server == GROUP_SERVER else None
+    if group is not None:
+        return _set_group_picture(world, device, node, group, picture)
     changed = world.profiles.set_picture(device.account, picture or None)
+    return result(node, [Node("picture", {"id": changed})] if changed else None)
+
+
+def _set_group_picture(world: World, device: Device, node: Node, group: Group, picture: bytes) -> Node:
+    try:
+        changed = world.profiles.keep_picture(picture) if picture else ""
+        carry_out(world, group, "picture", Asked(device.account, id=changed))
+    except GroupRefused as error:
+        return refusal(node, error.wire, "forbidden")
     return result(node, [Node("picture", {"id": changed})] if changed else None)
 
 

@@ -129,9 +129,9 @@ class Client:
     jid: str = ""
     lid: str = ""
 
-    def call(self, method: str, *arguments: Any, timeout_s: float = SOON_S) -> Any:
+    def call(self, method: str, *arguments: Any, timeout_s: float = SOON_S, **keywords: Any) -> Any:
         """Call a method of neonize's; raise RuntimeError with what it raised."""
-        return self.worker.call(self.name, method, *arguments, timeout_s=timeout_s)
+        return self.worker.call(self.name, method, *arguments, timeout_s=timeout_s, **keywords)
 
     def mark(self) -> int:
         """Return the place behind the last event so far."""
@@ -188,11 +188,11 @@ class Worker:
         until(lambda: _succeeds(lambda: client.call("send_presence", {"enum": ["Presence", "AVAILABLE"]})))
         return client
 
-    def call(self, client: str, method: str, *arguments: Any, timeout_s: float = SOON_S) -> Any:
+    def call(self, client: str, method: str, *arguments: Any, timeout_s: float = SOON_S, **keywords: Any) -> Any:
         with self._changed:
             self._last_id += 1
             asked = self._last_id
-            line = {"id": asked, "client": client, "method": method, "arguments": arguments}
+            line = {"id": asked, "client": client, "method": method, "arguments": arguments, "keywords": keywords}
             self.process.stdin.write(json.dumps(line).encode() + b"\n")
             self.process.stdin.flush()
             if not self._changed.wait_for(lambda: asked in self._replies or self._gone, timeout_s):

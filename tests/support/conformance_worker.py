@@ -2,7 +2,8 @@
 
 It is the unmodified wheel on an SQLite file of its own, without any code of the bridge except for the trust anchor.
 Started with `SSL_CERT_FILE` and, as arguments, the sandbox's ready line and the database file. Every line on stdin is
-`{"id", "client", "method", "arguments"}`, every line on stdout an event or the reply to an id. It ends with its stdin.
+`{"id", "client", "method", "arguments", "keywords"}`, every line on stdout an event or the reply to an id. It ends with
+its stdin.
 
 Arguments that JSON has no word for are written as `{"jid": "1@lid"}`, `{"bytes": base64}`,
 `{"enum": ["ParticipantChange", "ADD"]}` and `{"proto": ["Message", base64]}`; protobufs come back as
@@ -130,7 +131,8 @@ def do(request: dict[str, Any]) -> object:
         with _gate:
             return client.stop()
     found = attrgetter(method)(client)
-    return found(*arguments) if callable(found) else found
+    keywords = {name: inward(value) for name, value in request.get("keywords", {}).items()}
+    return found(*arguments, **keywords) if callable(found) else found
 
 
 def answer(request: dict[str, Any]) -> None:

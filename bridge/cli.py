@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bridge.config import Settings
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
-SERVICES = frozenset({"up", "serve"})
-"""The commands that run until they are told to stop; the others ask one that runs."""
+LOCAL = frozenset({"up", "serve", "backup", "restore"})
+"""The commands that work with the settings of this machine; the others ask a bridge that runs."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,6 +35,15 @@ def parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="run the bridge alone, configured by BRIDGE_* variables")
     _common(serve)
+    for name, text in (
+        ("backup", "write the database, sessions and files into one encrypted file"),
+        ("restore", "put such a file into an empty database"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("file", type=Path, metavar="FILE")
+        command.add_argument("--data-dir", type=Path, metavar="D", help="of the bridge (default: data)")
+        command.add_argument("--json", action="store_true", help="print JSON")
+        command.set_defaults(host=None, port=None)
     sandbox.register(commands)
     asking.add(commands)
     return root
@@ -52,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     if given.command == "sandbox":
         return sandbox.main(given)
-    if given.command not in SERVICES:
+    if given.command not in LOCAL:
         return asking.run(given)
     from bridge.config import BadSetting, from_environment  # noqa: PLC0415
 
@@ -78,6 +87,10 @@ def _run(given: argparse.Namespace, settings: "Settings") -> int:
     from bridge import logs  # noqa: PLC0415
 
     logs.configure(level=settings.log_level, style=settings.log_format)
+    if given.command in {"backup", "restore"}:
+        from bridge.backup import command  # noqa: PLC0415
+
+        return command.backup(given, settings) if given.command == "backup" else command.restore(given, settings)
     if given.command == "serve":
         from bridge.serve import serve  # noqa: PLC0415
 

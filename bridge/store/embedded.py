@@ -20,7 +20,8 @@ import trio
 from psycopg import sql
 
 from bridge.store.errors import EmbeddedError
-from bridge.store.postgres_data import USER
+from bridge.store.postgres_data import USER, read_password
+from bridge.store.postgres_files import home_for
 from bridge.store.postgres_launch import LOG_LIMIT_BYTES, Launch, end
 
 log = structlog.get_logger()
@@ -77,6 +78,17 @@ def start(state_dir: Path, *, settings: Mapping[str, str] | None = None) -> Embe
         launch.abandon()
         raise
     return embedded
+
+
+def running_dsn(state_dir: Path) -> str:
+    """Return the URL of the PostgreSQL that another process runs on `state_dir`; raise `EmbeddedError` if none does."""
+    home = home_for(state_dir.absolute())
+    for file in sorted(home.glob("data-*/postmaster.pid"), reverse=True):
+        lines = file.read_text().split("\n")
+        if len(lines) > 3 and lines[3].isdecimal():
+            password = read_password(home / "password")
+            return f"postgresql://{USER}:{password}@127.0.0.1:{lines[3]}/{DATABASE}?sslmode=disable"
+    raise EmbeddedError("Another process holds its folder, and no server runs there.")
 
 
 def stop(embedded: Embedded) -> None:

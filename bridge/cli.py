@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bridge.config import Settings
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
-LOCAL = frozenset({"up", "serve", "backup", "restore"})
+LOCAL = frozenset({"up", "serve", "backup", "restore", "check"})
 """The commands that work with the settings of this machine; the others ask a bridge that runs."""
 
 
@@ -44,6 +44,11 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--data-dir", type=Path, metavar="D", help="of the bridge (default: data)")
         command.add_argument("--json", action="store_true", help="print JSON")
         command.set_defaults(host=None, port=None)
+    text = "look at everything that a bridge needs: settings, database, disk, clock, WhatsApp"
+    check = commands.add_parser("check", help=text, description=text)
+    check.add_argument("--data-dir", type=Path, metavar="D", help="of the bridge (default: data)")
+    check.add_argument("--json", action="store_true", help="print JSON")
+    check.set_defaults(host=None, port=None)
     sandbox.register(commands)
     asking.add(commands)
     return root
@@ -87,6 +92,10 @@ def _run(given: argparse.Namespace, settings: "Settings") -> int:
     from bridge import logs  # noqa: PLC0415
 
     logs.configure(level=settings.log_level, style=settings.log_format)
+    if given.command == "check":
+        from bridge.check import check  # noqa: PLC0415
+
+        return check(given, settings)
     if given.command in {"backup", "restore"}:
         from bridge.backup import command  # noqa: PLC0415
 

@@ -86,6 +86,7 @@ class Settings:
             self.self_check_s == 0 or 1 <= self.self_check_s <= 86_400, "self_check_s", "seconds from 1 to 86400, or 0"
         )
         self._check_sandbox()
+        self._check_safety()
         _require(self.log_format in ("auto", "json", "console"), "log_format", "auto, json or console")
         _require(self.log_level in ("debug", "info", "warning", "error"), "log_level", "debug, info, warning or error")
         _require(
@@ -105,6 +106,22 @@ class Settings:
         _require(not is_mistyped(self.api_key), "api_key", "typed without mistake: its checksum is wrong")
         _require(not self.api_key or len(self.api_key) >= 16, "api_key", "at least 16 characters")
 
+    def _check_safety(self) -> None:
+        """Refuse what would open the bridge, or its data, to everybody by one careless line."""
+        _require(
+            self.auth or _is_loopback(self.host),
+            "auth",
+            "on when BRIDGE_HOST is an address that others can reach; without keys listen on 127.0.0.1",
+        )
+        for name, entries in (("webhook_allow", self.webhook_allow), ("trusted_proxies", self.trusted_proxies)):
+            wide = [entry for entry in entries if _is_network(entry) and ipaddress.ip_network(entry).prefixlen == 0]
+            _require(not wide, name, f"narrower than {', '.join(wide)}, which is every address there is")
+        _require(
+            _has_password(self.database_url),
+            "database_url",
+            "given with a password, as in postgresql://user:password@host/name, unless PostgreSQL is on this machine",
+        )
+
     def _check_sandbox(self) -> None:
         """A sandbox takes server authentication away, so it must not be switched on by one forgotten variable."""
         switch = "sandbox_instead_of_whatsapp"
@@ -122,6 +139,14 @@ class Settings:
             "sandbox_remote",
             "on for a sandbox, or a bridge that uses one, on an address that others can reach",
         )
+
+
+def _has_password(url: str) -> bool:
+    """Say whether a server elsewhere asks for something; other forms than a URL are libpq's to judge."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgresql", "postgres"} or not parts.hostname or _is_loopback(parts.hostname):
+        return True
+    return bool(parts.password) or any(word in parts.query for word in ("password=", "passfile=", "sslcert="))
 
 
 def _is_loopback(host: str) -> bool:

@@ -51,6 +51,15 @@ def test_a_secret_may_be_a_file(tmp_path: Path) -> None:
         ("LOG_FORMAT", "xml", "BRIDGE_LOG_FORMAT must be auto, json or console"),
         ("WEBHOOK_ALLOW", "nonsense", "BRIDGE_WEBHOOK_ALLOW must be host:port or a network"),
         ("WEBHOOK_ALLOW", "10.0.0.0/8,host:http", "BRIDGE_WEBHOOK_ALLOW must be host:port or a network"),
+        ("WEBHOOK_ALLOW", "10.0.0.0/8,0.0.0.0/0", "BRIDGE_WEBHOOK_ALLOW must be narrower than 0.0.0.0/0"),
+        ("TRUSTED_PROXIES", "::/0", "BRIDGE_TRUSTED_PROXIES must be narrower than ::/0"),
+        ("TRUSTED_PROXIES", "proxy", "BRIDGE_TRUSTED_PROXIES must be networks"),
+        ("DATABASE_URL", "postgresql://bridge@db.example.com/bridge", "BRIDGE_DATABASE_URL must be given with a pass"),
+        ("RATE_PER_S", "-1", "BRIDGE_RATE_PER_S must be calls per second"),
+        ("AUDIT", "some", "BRIDGE_AUDIT must be changes, all or off"),
+        ("AUDIT_DAYS", "0", "BRIDGE_AUDIT_DAYS must be days from 1 to 3650"),
+        ("METRICS", "public", "BRIDGE_METRICS must be key, open or off"),
+        ("API_KEY", "wab_" + "0" * 48 + "1", "its checksum is wrong"),
         ("API_KEY", "short", "BRIDGE_API_KEY must be at least 16 characters"),
     ],
 )
@@ -82,3 +91,24 @@ def test_a_sandbox_that_others_can_reach_takes_a_third(reachable: dict[str, str]
 def test_a_sandbox_has_an_http_url(url: str) -> None:
     with pytest.raises(BadSetting, match="BRIDGE_SANDBOX_URL must be"):
         from_environment({"BRIDGE_SANDBOX_URL": url, "BRIDGE_SANDBOX_INSTEAD_OF_WHATSAPP": "on"})
+
+
+def test_what_would_open_the_bridge_to_everybody_is_refused() -> None:
+    with pytest.raises(BadSetting, match=r"BRIDGE_AUTH must be on when BRIDGE_HOST"):
+        from_environment({"BRIDGE_AUTH": "off", "BRIDGE_HOST": "0.0.0.0"})
+    for host in ("127.0.0.1", "::1", "localhost"):
+        assert from_environment({"BRIDGE_AUTH": "off", "BRIDGE_HOST": host}).auth is False
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://bridge@localhost/bridge",
+        "postgresql://bridge:secret@db.example.com/bridge",
+        "postgresql:///bridge?host=/run/postgresql",
+        "postgresql://bridge@db.example.com/bridge?passfile=/run/secrets/pgpass",
+        "host=db.example.com user=bridge",
+    ],
+)
+def test_a_database_that_asks_for_something_or_is_here_is_taken(url: str) -> None:
+    assert from_environment({"BRIDGE_DATABASE_URL": url}).database_url == url

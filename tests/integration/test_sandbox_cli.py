@@ -1,25 +1,23 @@
 """`bridge sandbox` on the command line, on a sandbox that runs."""
 
+import contextlib
+import io
 import json
-import sys
 from pathlib import Path
 
 import httpx2
 import trio
 
-from tests.support.sandbox import REPOSITORY, running_sandbox
+from bridge import cli
+from tests.support.sandbox import running_sandbox
 
 
 async def _bridge(*arguments: str) -> tuple[int, list[dict[str, object]], str]:
-    """Run a command; return its status, the JSON lines on stdout, and stderr."""
-    done = await trio.run_process(
-        [sys.executable, "-m", "bridge", "sandbox", *arguments],
-        capture_stdout=True,
-        capture_stderr=True,
-        check=False,
-        cwd=REPOSITORY,
-    )
-    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr.decode()
+    """Run a command, in a thread; return its status, the JSON lines on stdout, and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = await trio.to_thread.run_sync(cli.main, ["sandbox", *arguments])
+    return status, [json.loads(line) for line in out.getvalue().splitlines()], err.getvalue()
 
 
 async def test_phones_messages_and_faults_by_command(tmp_path: Path) -> None:

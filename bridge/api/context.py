@@ -17,6 +17,7 @@ from bridge.domain.sends import SendOptions
 from bridge.store.contacts import ContactRow
 from bridge.store.endpoints import EndpointRow, EndpointSpec, Lag
 from bridge.store.feed import Batch, Filter
+from bridge.store.instance_log import LogRow
 from bridge.store.rows import AuditRow, InstanceRow, KeyRow, NewKey, Page
 
 T = TypeVar("T")
@@ -226,6 +227,12 @@ class Contacts(Protocol):
     async def other_address(self, *, phone: str | None = None, lid: str | None = None) -> str | None: ...
 
 
+class InstanceLog(Protocol):
+    """What happened to instances."""
+
+    async def page(self, key: InstanceKey, *, last_seq: int, limit: int, cursor: str | None) -> Page[LogRow]: ...
+
+
 class ApiStore(Protocol):
     """The part of the store that handlers use themselves."""
 
@@ -241,6 +248,8 @@ class ApiStore(Protocol):
     def feed(self) -> Feed: ...
     @property
     def contacts(self) -> Contacts: ...
+    @property
+    def log(self) -> InstanceLog: ...
 
 
 class TreeNode(Protocol):

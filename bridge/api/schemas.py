@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from bridge.domain.identity import phone_of
+from bridge.store.instance_log import LogRow
 from bridge.store.rows import InstanceRow
 
 State = Literal[
@@ -157,6 +158,35 @@ class Status(Struct, frozen=True):
     """Seconds since WhatsApp gave a sign of life over the connection; null while there is none."""
 
 
+Level = Literal["info", "warning", "error"]
+LEVELS: tuple[str, ...] = get_args(Level)
+_LEVEL_OF_STATE: Mapping[str, Level] = {
+    "reconnecting": "warning",
+    "stale": "warning",
+    "conflict": "warning",
+    "restricted": "warning",
+    "failed": "error",
+    "logged_out": "error",
+}
+
+
+class LogEntry(Struct, frozen=True):
+    """One thing that happened to an instance; `detail` is the data of the event of this type and number."""
+
+    at: datetime
+    level: Level
+    event: str
+    seq: int
+    detail: Mapping[str, Any]
+
+
+class Log(Struct, frozen=True):
+    """Answer of GET /instance/{key}/log, newest first."""
+
+    entries: Sequence[LogEntry]
+    next_cursor: str | None
+
+
 class InstanceList(Struct, frozen=True):
     """Answer of GET /instances; `count` is the length of this page."""
 
@@ -214,6 +244,12 @@ def instance(row: InstanceRow) -> Instance:
         metadata=row.metadata,
         settings={},
     )
+
+
+def log_entry(row: LogRow) -> LogEntry:
+    detail = msgspec.json.decode(row.body)["data"]
+    level = _LEVEL_OF_STATE.get(str(detail.get("state")), "info")
+    return LogEntry(row.received_at.astimezone(UTC), level, row.type, row.seq, detail)
 
 
 def status(row: InstanceRow, heard_ago_s: float | None) -> Status:

@@ -21,6 +21,7 @@ from bridge.store.events import Ingest
 from bridge.store.feed import Feed
 from bridge.store.hints import Hints
 from bridge.store.housekeeping import Housekeeping
+from bridge.store.instance_log import InstanceLog
 from bridge.store.instances import Instances
 from bridge.store.keys import Keys
 from bridge.store.media import MediaRows
@@ -48,6 +49,7 @@ class Store:
         self.pool = Pool(dsn, size=pool_size)
         self.instances = Instances(self.pool)
         self.contacts = Contacts(self.pool)
+        self.log = InstanceLog(self.pool)
         self.commands = Commands(self.pool)
         self.keys = Keys(self.pool)
         self.audit = Audit(self.pool)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bridge.domain.ids import InstanceKey
+from bridge.store.instance_log import LogRow
 from tests.support.api import Api, PairCode, Progress, QrCode, Watch, running_api
 
 
@@ -157,3 +158,27 @@ async def test_a_wrong_change_of_an_instance_changes_nothing(body: dict[str, obj
         answer = await api.client.patch(f"/instance/{key}", json={"external_id": "new", **body})
         assert (answer.status_code, answer.json()["details"]) == (status, {"field": field})
         assert api.store.rows[key].external_id is None
+
+
+# --- the log ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_log_tells_what_happened_and_how_bad_it_is() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def row(seq: int, state: str) -> LogRow:
+        return LogRow(seq, "connection.update", json.dumps({"data": {"state": state}}), at)
+
+    async with running_api() as api:
+        key = await created(api)
+        api.store.log.entries = [row(9, "failed"), row(5, "stale"), row(2, "online")]
+        shown = (await api.client.get(f"/instance/{key}/log")).json()["entries"]
+        bad = (await api.client.get(f"/instance/{key}/log?level=warning&limit=7&cursor=3")).json()["entries"]
+        wrong = await api.client.get(f"/instance/{key}/log?level=loud")
+    assert [(one["seq"], one["level"]) for one in shown] == [(9, "error"), (5, "warning"), (2, "info")]
+    assert shown[0] | {"at": None} == {
+        "at": None, "level": "error", "event": "connection.update", "seq": 9, "detail": {"state": "failed"},
+    }  # fmt: skip
+    assert [one["seq"] for one in bad] == [9, 5]
+    assert api.store.log.asked == [(0, 100, None), (0, 7, "3")]
+    assert (wrong.status_code, wrong.json()["details"]) == (400, {"field": "level"})

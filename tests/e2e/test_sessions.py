@@ -137,6 +137,8 @@ async def deaf_and_recycled(stack: Stack, key: str) -> None:
     await until(is_recycled)
     await stack.sandbox.end_faults()
     await stack.until_online(key, timeout_s=120)
+    entries = (await stack.call("GET", f"/instance/{key}/log?level=warning"))["entries"]
+    assert "self_check_unanswered" in [entry["detail"]["reason"] for entry in entries]
     await stack.sandbox.send(CONTACT, PHONE, "do you hear me?")
 
     async def is_heard() -> bool:

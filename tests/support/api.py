@@ -23,6 +23,7 @@ from bridge.instances.errors import AlreadyConnected, NotConnected
 from bridge.net.guard import Guard
 from bridge.store.contacts import ContactRow
 from bridge.store.errors import InstanceNotFound
+from bridge.store.instance_log import LogRow
 from bridge.store.rows import InstanceRow, Page
 from bridge.webhooks import own_headers
 from supervisor import Snapshot
@@ -124,6 +125,18 @@ class MemoryContacts:
 
 
 @dataclass
+class MemoryLog:
+    """What happened to instances, whichever is asked about; one page holds all."""
+
+    entries: list[LogRow] = field(default_factory=list)
+    asked: list[tuple[int, int, str | None]] = field(default_factory=list)
+
+    async def page(self, key: InstanceKey, *, last_seq: int, limit: int, cursor: str | None) -> Page[LogRow]:
+        self.asked.append((last_seq, limit, cursor))
+        return Page(tuple(self.entries[:limit]), None)
+
+
+@dataclass
 class MemoryStore:
     """Instances, endpoints and keys; `broken` makes calls on the first two, whose repositories it is itself, fail."""
 
@@ -133,6 +146,7 @@ class MemoryStore:
     webhooks: dict[EndpointId, tuple[InstanceKey | None, str, tuple[str, ...], bytes]] = field(default_factory=dict)
     broken: BridgeError | None = None
     contacts: MemoryContacts = field(default_factory=MemoryContacts)
+    log: MemoryLog = field(default_factory=MemoryLog)
 
     @property
     def instances(self) -> "MemoryStore":

@@ -84,6 +84,27 @@ OPERATIONS: Mapping[str, Operation] = {
         answer=schemas.Status,
         shows={**_STATUS, "last_event_at": AT, "keepalive_age_s": 4.2},
     ),
+    "GET /instance/{key}/log": Operation(
+        "What happened to an instance: states, pairings. Newest first.",
+        answer=schemas.Log,
+        shows={
+            "entries": [
+                {
+                    "at": AT,
+                    "level": "warning",
+                    "event": "connection.update",
+                    "seq": 12,
+                    "detail": {"state": "stale", "reason": "self_check_unanswered", "needs": "none"},
+                }
+            ],
+            "next_cursor": None,
+        },
+        query={
+            "level": text("at least this level", enum=list(schemas.LEVELS)),
+            "limit": LIMIT,
+            "cursor": CURSOR,
+        },
+    ),
     "POST /instance/{key}/disconnect": Operation(
         "Disconnect an instance until it is connected again; it stays paired.",
         body=schemas.NameInstance,

@@ -23,6 +23,7 @@ from bridge.ids import new_endpoint_id, new_instance_key, new_key_id
 from bridge.store.errors import IdempotencyMismatch, InstanceNotFound
 from bridge.store.rows import InstanceRow
 
+LOG_PAGE = 100
 PAGE = 1_000
 """Instances in one answer when the caller sets no limit: the original gives all of them."""
 SECRET_BYTES = (24, 64)
@@ -44,6 +45,7 @@ def routes(context: ApiContext) -> tuple[Route, ...]:
         Route("GET", "/instance/<key>", calls.get, Access.READ),
         Route("PATCH", "/instance/<key>", calls.change, Access.MANAGE),
         Route("GET", "/instance/<key>/status", calls.status, Access.READ),
+        Route("GET", "/instance/<key>/log", calls.log, Access.READ),
         Route("POST", "/instance/<key>/disconnect", calls.disconnect, Access.MANAGE),
         Route("POST", "/instance/<key>/logout", calls.logout, Access.MANAGE),
         Route("POST", "/instance/<key>/restart", calls.restart, Access.MANAGE),
@@ -121,6 +123,19 @@ class InstanceCalls:
     async def status(self, call: Call) -> Response:
         row = await self._row(call)
         return answer(schemas.status(row, self.context.directory.heard_ago_s(row.key)))
+
+    async def log(self, call: Call) -> Response:
+        level = call.query("level") or schemas.LEVELS[0]
+        if level not in schemas.LEVELS:
+            raise InvalidField("level", f"must be one of {', '.join(schemas.LEVELS)}")
+        limit = int(call.query_number("limit", LOG_PAGE, 1, PAGE))
+        row = await self._row(call)
+        page = await self.context.store.log.page(
+            row.key, last_seq=row.last_seq, limit=limit, cursor=call.query("cursor")
+        )
+        entries = [schemas.log_entry(one) for one in page.items]
+        wanted = schemas.LEVELS[schemas.LEVELS.index(level) :]
+        return answer(schemas.Log([entry for entry in entries if entry.level in wanted], page.next_cursor))
 
     async def list(self, call: Call) -> Response:
         state = call.query("state")

@@ -15,6 +15,7 @@ import trio
 
 from bridge.errors import BridgeError
 from bridge.sandbox.shapes import (
+    AddedFile,
     CodeInfo,
     CodeList,
     Copy,
@@ -37,6 +38,8 @@ from bridge.sandbox.shapes import (
     PhoneInfo,
     PhoneList,
     ProfileInfo,
+    ReceiptInfo,
+    ReceiptList,
     ScheduleInfo,
     Sent,
     Text,
@@ -148,6 +151,27 @@ class SandboxClient:
         """Send a text from a phone to a number, a LID or a group; return its id."""
         return (await self._call("POST", f"/phones/{phone}/send", MessageId, {"to": to, "text": text})).message_id
 
+    async def send_message(self, phone: str, to: str, kind: str, **fields: object) -> str:
+        """Send a message of any kind, with its fields as in `docs/sandbox.md`; return its id."""
+        body = {"to": to, "kind": kind, **fields}
+        return (await self._call("POST", f"/phones/{phone}/send", MessageId, body)).message_id
+
+    async def add_file(self, content: bytes) -> AddedFile:
+        """Hand a file to the sandbox, for `send_message(..., file={"id": ...})`."""
+        response = await self._http.post("/files", content=content, timeout=_TIMEOUT_S)
+        return _decoded(response, AddedFile)
+
+    async def file(self, phone: str, message_id: str) -> bytes:
+        """Return the content of a received message's file, after the phone fetched, opened and checked it."""
+        response = await self._http.get(f"/phones/{phone}/messages/{message_id}/file", timeout=_TIMEOUT_S)
+        _refuse(response)
+        return response.content
+
+    async def receipts(self, phone: str, message_id: str | None = None, after: int = 0) -> list[ReceiptInfo]:
+        """Return the receipts for what a phone sent, of one message or of all."""
+        query = {"after": after, "limit": 10_000} | ({"message_id": message_id} if message_id else {})
+        return (await self._call("GET", f"/phones/{phone}/receipts", ReceiptList, query=query)).receipts
+
     async def send_many(
         self,
         phone: str,
@@ -245,7 +269,15 @@ class SandboxClient:
     ) -> T:
         content = None if body is None else msgspec.json.encode(body)
         response = await self._http.request(method, path, content=content, params=query, timeout=timeout_s)
-        if response.is_error:
-            error = response.json().get("error", {})
-            raise SandboxRefused(response.status_code, error.get("code", ""), error.get("message", ""))
-        return msgspec.json.decode(response.content, type=kind)
+        return _decoded(response, kind)
+
+
+def _decoded(response: httpx2.Response, kind: type[T]) -> T:
+    _refuse(response)
+    return msgspec.json.decode(response.content, type=kind)
+
+
+def _refuse(response: httpx2.Response) -> None:
+    if response.is_error:
+        error = response.json().get("error", {})
+        raise SandboxRefused(response.status_code, error.get("code", ""), error.get("message", ""))

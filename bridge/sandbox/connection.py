@@ -116,6 +116,8 @@ class Connection:
             self._world.codes.forget(self)
             if self.device is not None and self.device.link is self:
                 self.device.link = None
+                if self.device.account.online:
+                    presence.show(self._world, self.device.account, online=False)
             with trio.move_on_after(1, shield=True):
                 await self._websocket.abort()
 

@@ -90,6 +90,14 @@ def test_a_contact_that_subscribed_sees_the_client_come_and_go(calm: Stage, cont
         until(lambda name=name: states()[-1:] == [name.lower()])
 
 
+def test_a_client_whose_connection_ends_is_seen_to_go(own: Stage) -> None:
+    contact = own.sandbox.contact()
+    contact.post("watch", to=own.b.phone)
+    until(lambda: [m["state"] for m in contact.get("moments")["moments"]] == ["available"])
+    own.sandbox.post("/faults", kind="cut", phone=own.b.phone)
+    until(lambda: "unavailable" in [m["state"] for m in contact.get("moments")["moments"]])
+
+
 def test_what_comes_while_the_client_is_away_waits_in_order(own: Stage) -> None:
     contact = own.sandbox.contact()
     own.a.call("stop")

@@ -6,8 +6,10 @@ import random
 from pathlib import Path
 
 import pytest
+import trio
 
 from bridge.protos import e2e, neonize_pb
+from bridge.sandbox.client import SandboxClient, SandboxRefused
 from tests.support.conformance import Contact, Refused, Stage, data, proto
 
 pytestmark = pytest.mark.engine
@@ -81,6 +83,24 @@ def test_a_large_file_goes_through_in_pieces(calm: Stage, contact: Contact) -> N
     downloaded = calm.a.call("download_any", _of(event))
     assert hashlib.sha256(base64.b64decode(downloaded["bytes"])).hexdigest() == added["sha256"]
     assert _peak_mb(calm) < 120
+
+
+async def test_files_and_receipts_through_the_client_of_the_control_api(calm: Stage, contact: Contact) -> None:
+    async with SandboxClient(calm.sandbox.ready["control"]) as client:
+        added = await client.add_file(b"some bytes")
+        sent = await client.send_message(contact.phone, calm.a.phone, "document", file={"id": added.id, "name": "a"})
+        with trio.fail_after(30):
+            while True:
+                receipts = await client.receipts(contact.phone, sent)
+                if receipts:
+                    break
+                await trio.sleep(0.02)
+        assert receipts[0].sender == calm.a.phone
+        again = await client.send_message(contact.phone, calm.a.phone, "text", text="and back", quote=sent)
+        assert again != sent
+        with pytest.raises(SandboxRefused) as refused:
+            await client.file(contact.phone, sent)
+        assert refused.value.error == "unknown_message"
 
 
 def test_a_file_that_is_gone_is_refused_with_404(calm: Stage, contact: Contact) -> None:

@@ -133,7 +133,8 @@ def look(prometheus: Prometheus, since: float) -> tuple[str, list[str]]:
     return f"<!doctype html><meta charset=utf-8><style>{STYLE}</style><p>{note}</p>{rows}", empty
 
 
-STYLE = """*{box-sizing:border-box}body{font:13px system-ui,sans-serif;margin:12px;width:1320px;background:#fff;color:#222}
+STYLE = """*{box-sizing:border-box}
+body{font:13px system-ui,sans-serif;margin:12px;width:1320px;background:#fff;color:#222}
 main{display:flex;flex-wrap:wrap;gap:8px}section{width:432px;border:1px solid #ccc;border-radius:4px;padding:6px}
 section.stat{width:157px}section.stat p{font-size:26px;margin:4px 0;color:#1a7f37}h1{font-size:15px;margin:10px 0 6px}
 h2{font-size:12px;margin:0 0 4px}small{color:#888;font-weight:400}polyline{fill:none;stroke-width:1.5}

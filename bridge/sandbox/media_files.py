@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 MAX_FILE_BYTES: Final = 128 << 20
 """More than WhatsApp's own 100 MB for media; documents may be 2 GB there, which nobody needs here."""
+MAX_FOLDER_BYTES: Final = 4 << 30
+"""Beyond it the oldest files go, as they do from WhatsApp's own host after some weeks."""
 _THREADS: Final = 2
 _FOLDER: Final = "/v/t62.7118-24/"
 _PIECE_BYTES: Final = 1 << 20
@@ -93,13 +95,14 @@ class Incoming:
 
 
 class MediaFiles:
-    """The folder with the files. Those that a sandbox left half written are removed at its next start."""
+    """The folder with the files. Those that a sandbox left half written or unsent are removed at its next start."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob("incoming-*"):
+        for left in (*folder.glob("incoming-*"), *folder.glob("plain-*")):
             left.unlink()
+        self._bytes = sum(file.stat().st_size for file in folder.iterdir())
         self._limiter = trio.CapacityLimiter(_THREADS)
 
     def begin(self) -> Incoming:
@@ -108,8 +111,21 @@ class MediaFiles:
 
     def keep(self, incoming: Incoming, digest: bytes) -> str:
         """Keep a file that is complete under its hash; return its direct path."""
-        incoming.path.replace(self.folder / digest.hex())
+        self._take(incoming, digest.hex())
         return f"{_FOLDER}{digest.hex()}?ccb=11-4&oe=7FFFFFFF"
+
+    def keep_plain(self, incoming: Incoming) -> str:
+        """Keep a file that is not sealed, for a message that will name it; return its id."""
+        file_id = secrets.token_hex(8)
+        self._take(incoming, f"plain-{file_id}")
+        return file_id
+
+    def plain(self, file_id: str) -> Path:
+        """Return the file that `keep_plain` kept; raise `NoSuchFile`."""
+        path = self.folder / f"plain-{file_id}"
+        if not file_id.isalnum() or not path.is_file():
+            raise NoSuchFile(file_id)
+        return path
 
     def find(self, path: str) -> Path:
         """Return the file behind a path or direct path; raise `NoSuchFile`."""
@@ -122,6 +138,20 @@ class MediaFiles:
     def remove(self, path: str) -> None:
         """Remove a file, as whoever it was for does when it has it; raise `NoSuchFile`."""
         self.find(path).unlink()
+
+    def _take(self, incoming: Incoming, name: str) -> None:
+        """Give a file its name, and remove the oldest ones where there are too many bytes."""
+        incoming.path.replace(self.folder / name)
+        self._bytes += incoming.size
+        if self._bytes <= MAX_FOLDER_BYTES:
+            return
+        found = [(file, file.stat()) for file in self.folder.iterdir() if not file.name.startswith("incoming-")]
+        self._bytes = sum(stat.st_size for _, stat in found)
+        for file, stat in sorted(found, key=lambda pair: pair[1].st_mtime):
+            if self._bytes <= MAX_FOLDER_BYTES * 9 // 10 or file.name == name:
+                break
+            file.unlink(missing_ok=True)
+            self._bytes -= stat.st_size
 
     async def add(self, content: BinaryIO | bytes, kind: str) -> Attachment:
         """Seal a content and put it on the host, as a phone does that sends it. An open file is read from where it is.

@@ -80,8 +80,7 @@ async def add_file(world: World, head: Request, next_piece: Pieces) -> Response:
         while piece := await next_piece():
             incoming.write(piece)
         digest = incoming.done().hex()
-        file_id = secrets.token_hex(8)
-        incoming.path.replace(world.media.folder / f"plain-{file_id}")
+        file_id = world.media.keep_plain(incoming)
     finally:
         incoming.forget()
     return json_response(201, {"id": file_id, "size": incoming.size, "sha256": digest})
@@ -230,10 +229,7 @@ async def _attachment(world: World, asked: Send) -> Attachment | None:
 
 def _content(world: World, file: File) -> BinaryIO:
     if file.id is not None:
-        path = world.media.folder / f"plain-{file.id}"
-        if not file.id.isalnum() or not path.is_file():
-            raise NoSuchFile(file.id)
-        return path.open("rb")
+        return world.media.plain(file.id).open("rb")
     size = file.size or 0
     if not 0 < size <= _MAX_SIZE_BYTES:
         raise BadMessage(f"a `size` between 1 and {_MAX_SIZE_BYTES}")

@@ -148,13 +148,6 @@ class Oracle:
             device,
         )
 
-    def written(self, message_id: str, device: str) -> tuple[str, str] | None:
-        """Return text and recipient of a message that this device sent, None if they are not known."""
-        row = self._state.one(
-            "SELECT text, recipient FROM oracle WHERE id = ? AND device = ? AND text IS NOT NULL", message_id, device
-        )
-        return None if row is None else (row[0], row[1])
-
     def relayed(self, seq: int, device: str) -> None:
         """Record that a message was handed on to a device; the first time counts."""
         self._state.run("INSERT OR IGNORE INTO oracle_copy VALUES (?, ?, ?, NULL)", seq, device, time.time())

@@ -113,6 +113,18 @@ def test_what_comes_while_the_client_is_away_waits_in_order(own: Stage) -> None:
     assert [e["data"]["Info"]["ID"] for e in got] == [*sent, photo]
 
 
+def test_what_another_client_of_the_number_sends_is_its_own(own: Stage) -> None:
+    contact = own.sandbox.contact()
+    other = own.worker.pair("b2", own.b.phone)
+    sent = other.send(contact.phone, "from the other desk")
+    source = own.b.message(sent)["data"]["Info"]["MessageSource"]
+    assert (source["IsFromMe"], user(source["Chat"]), user(source["Sender"])) == (True, contact.lid, own.b.lid)
+    assert contact.got(sent)["from"] == own.b.phone
+    answer = contact.send(own.b.phone, text="to all of you")
+    for client in (own.b, other):
+        assert text_of(client.message(answer)) == "to all of you"
+
+
 def test_what_a_client_could_not_read_is_sent_again(own: Stage) -> None:
     contact = own.sandbox.contact()
     own.b.message(contact.send(own.b.phone, text="first"))

@@ -1,6 +1,7 @@
 """The media host without a network: hashes in addresses, ranges, what it refuses."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,29 @@ async def test_a_refused_upload_is_read_to_its_end(tmp_path: Path) -> None:
     response = await host.upload(Request("POST", f"/mms/image/{token_of(bytes(32))}", {}), pieces)
     assert (response.status, await pieces()) == (500, b"")
     assert _kept(tmp_path) == []
+
+
+async def test_the_oldest_files_go_when_there_are_too_many_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media_files, "MAX_FOLDER_BYTES", 1000)
+    files = MediaFiles(tmp_path)
+    paths = []
+    for index in range(10):
+        added = files.add_now(bytes(150 + index), "image")
+        paths.append(added.direct_path)
+        os.utime(files.find(added.direct_path), (index, index))
+    assert sum(len(files.find(path).read_bytes()) for path in paths if _there(files, path)) <= 1000
+    assert [_there(files, path) for path in paths[-3:]] == [True, True, True]
+    assert not _there(files, paths[0])
+
+
+def _there(files: MediaFiles, path: str) -> bool:
+    try:
+        files.find(path)
+    except NoSuchFile:
+        return False
+    return True
 
 
 def test_what_a_killed_sandbox_left_half_written_is_removed(tmp_path: Path) -> None:

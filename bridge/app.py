@@ -37,6 +37,7 @@ from bridge.webhooks import sign
 from bridge.webhooks.desk import Desk
 from bridge.webhooks.dispatcher import Dispatcher
 from bridge.webhooks.post import Poster
+from bridge.webhooks.replayer import Replayer
 from supervisor import INFINITY, ChildSpec, Intensity, Snapshot, Strategy, Supervisor
 
 log = structlog.get_logger()
@@ -91,6 +92,7 @@ class App:
         guard = Guard(settings.webhook_allow)
         self.dispatcher = Dispatcher(self.store, node=self.node, poster=Poster(guard))
         self.store.events.on_commit(self.dispatcher.wake)
+        self.replayer = Replayer(self.store, wake=self.dispatcher.wake)
         self.janitor = Janitor(self.store, audit_s=settings.audit_days * 86_400)
         self._stopping = trio.Event()
         context = ApiContext(
@@ -98,7 +100,7 @@ class App:
             directory=self.directory,
             probes=self,
             node=self.node,
-            webhooks=Desk(self.store, self.dispatcher, guard),
+            webhooks=Desk(self.store, self.dispatcher, self.replayer, guard),
             auth_on=settings.auth,
             limits=Limits(rate_per_s=settings.rate_per_s),
             trusted_proxies=settings.trusted_proxies,
@@ -127,6 +129,7 @@ class App:
                     inspect=self.directory.snapshot,
                 ),
                 ChildSpec("webhooks", self.dispatcher.run, inspect=lambda: asdict(self.dispatcher.stats)),
+                ChildSpec("replays", self.replayer.run),
                 ChildSpec("janitor", self.janitor.run),
                 ChildSpec("http", self._serve, shutdown_s=8, inspect=self.http.detail),
                 ChildSpec("probe", watch_loop),

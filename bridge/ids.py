@@ -34,6 +34,10 @@ def new_endpoint_id() -> EndpointId:
     return EndpointId("whk_" + ulid())
 
 
+def new_replay_id() -> str:
+    return "rpl_" + ulid()
+
+
 def new_key_id() -> KeyId:
     return KeyId("key_" + ulid())
 

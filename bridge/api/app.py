@@ -16,7 +16,19 @@ from bridge.api.call import Call, Route
 from bridge.api.context import ApiContext
 from bridge.api.edge import REQUEST_ID, ROUTE, Edge
 from bridge.api.problems import JSON, Answer, for_error
-from bridge.api.routes import audit, docs, events, health, instances, keys, messages, pairing, people, webhooks
+from bridge.api.routes import (
+    audit,
+    deliveries,
+    docs,
+    events,
+    health,
+    instances,
+    keys,
+    messages,
+    pairing,
+    people,
+    webhooks,
+)
 
 log = structlog.get_logger()
 
@@ -32,6 +44,7 @@ def all_routes(context: ApiContext, gate: Gate) -> list[Route]:
         *people.routes(context),
         *messages.routes(context),
         *webhooks.routes(context),
+        *deliveries.routes(context),
         *events.routes(context),
     ]
     return [*routes, *docs.routes(lambda: all_routes(context, gate))]

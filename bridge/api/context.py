@@ -10,14 +10,16 @@ from typing import Any, Protocol, TypeVar
 
 import trio
 
-from bridge.domain.ids import CommandId, EndpointId, InstanceKey, KeyId, MessageId, NodeId
+from bridge.domain.ids import CommandId, EndpointId, EventId, InstanceKey, KeyId, MessageId, NodeId
 from bridge.domain.lanes import Answer
 from bridge.domain.questions import Question
 from bridge.domain.sends import SendOptions
 from bridge.store.contacts import ContactRow
+from bridge.store.deliveries import DeliveryRow
 from bridge.store.endpoints import EndpointRow, EndpointSpec, Lag
 from bridge.store.feed import Batch, Filter
 from bridge.store.instance_log import LogRow
+from bridge.store.replays import ReplayRow, Selection
 from bridge.store.rows import AuditRow, InstanceRow, KeyRow, NewKey, Page
 
 T = TypeVar("T")
@@ -199,6 +201,26 @@ class Endpoints(Protocol):
     async def remove(self, id: EndpointId, /) -> bool: ...
 
 
+class Deliveries(Protocol):
+    """What is, was or will be delivered."""
+
+    async def page(
+        self, endpoint: EndpointId, state: str | None, /, *, limit: int, before: EventId | None
+    ) -> Sequence[DeliveryRow]: ...
+    async def hurry(self, event: EventId, endpoint: EndpointId, /) -> str | None: ...
+
+
+class Replays(Protocol):
+    """Events that endpoints get again."""
+
+    async def insert(
+        self, id: str, endpoint: EndpointId, chosen: Selection, request_hash: bytes, /
+    ) -> ReplayRow | None: ...
+    async def get(self, id: str, /) -> ReplayRow | None: ...
+    async def list(self, endpoint: EndpointId, /, *, limit: int) -> Sequence[ReplayRow]: ...
+    async def cancel(self, id: str, /) -> None: ...
+
+
 class Feed(Protocol):
     """What was committed, in that order, for those who pull."""
 
@@ -216,6 +238,8 @@ class Webhooks(Protocol):
     def admit_headers(self, headers: Mapping[str, str]) -> None: ...
     async def test(self, id: EndpointId, instance: InstanceKey | None) -> Answer | None: ...
     def resumed(self, id: EndpointId) -> None: ...
+    def hurried(self) -> None: ...
+    def replaying(self) -> None: ...
     def held(self) -> frozenset[EndpointId]: ...
 
 
@@ -250,6 +274,10 @@ class ApiStore(Protocol):
     def contacts(self) -> Contacts: ...
     @property
     def log(self) -> InstanceLog: ...
+    @property
+    def deliveries(self) -> Deliveries: ...
+    @property
+    def replays(self) -> Replays: ...
 
 
 class TreeNode(Protocol):

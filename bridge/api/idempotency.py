@@ -37,6 +37,11 @@ def derived_key_id(key: str, purpose: str = "keys") -> KeyId:
     return KeyId("key_" + hashlib.sha256(f"{purpose}\0{key}".encode()).hexdigest()[:26].upper())
 
 
+def named_replay_id(key: str, endpoint: str) -> str:
+    """Return the id of the replay that every request to an endpoint with this idempotency key makes, or finds."""
+    return "rpl_" + hashlib.sha256(f"replay\0{endpoint}\0{key}".encode()).hexdigest()[:26].upper()
+
+
 def named_endpoint_id(key: str) -> EndpointId:
     """Return the id of the endpoint that every POST /webhooks with this idempotency key makes, or finds."""
     return EndpointId("whk_" + hashlib.sha256(b"webhooks\0" + key.encode()).hexdigest()[:26].upper())

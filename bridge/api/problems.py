@@ -167,6 +167,20 @@ class OutcomeUnknown(ApiError):
     certain = False
 
 
+class UnknownDelivery(ApiError):
+    """This webhook has no such delivery."""
+
+    code = "unknown_delivery"
+    status = 404
+
+
+class UnknownReplay(ApiError):
+    """No replay has this id."""
+
+    code = "unknown_replay"
+    status = 404
+
+
 class UnknownWebhook(ApiError):
     """No webhook has this id."""
 

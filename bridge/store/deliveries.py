@@ -22,6 +22,8 @@ from bridge.vault import NoMainKey, SecretUnreadable, Vault
 ERROR_MAX = 500
 """Characters of an error that are kept."""
 PRUNE_BATCH = 5_000
+REPLAY_PREFIX = "rpl_"
+"""Of the id of a replay, with which the keys of its lanes begin; those of others begin with an instance's."""
 LANE_COLUMNS = 9
 """Of a claim's rows: the first are the lane's and its endpoint's, those of the delivery follow."""
 _encode = msgspec.json.Encoder().encode
@@ -56,6 +58,8 @@ class Pending:
     created_at: float
     first_failed_at: float | None
     body: str
+    replay: str | None = None
+    """The replay that it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,11 @@ class ClaimedLane:
     destination: Destination
     key: str
     deliveries: tuple[Pending, ...]
+
+    @property
+    def replays(self) -> bool:
+        """Whether it is a replay's: such lanes have places of their own."""
+        return self.key.startswith(REPLAY_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +122,16 @@ class DeliveryRow:
     attempts: int
     last_status: int | None
     last_error: str | None
+    duration_ms: int | None
+    answer: str | None
+    """The first 2 kB of the last answer."""
     created_at: datetime
     finished_at: datetime | None
     next_at: datetime | None
+    replay: str | None
+    """The last replay that took it up."""
+    history: Sequence[Mapping[str, object]] | None
+    """Its attempts that failed, as far as they are kept."""
 
 
 class Deliveries:
@@ -133,19 +149,23 @@ class Deliveries:
         released: Sequence[Released],
         *,
         free: int,
-        busy: Mapping[EndpointId, int],
+        busy: Mapping[EndpointId, tuple[int, int]],
         per_lane: int,
         lease_s: float,
+        replays: int = 0,
     ) -> tuple[ClaimedLane, ...]:
         """Record attempts, give lanes back, and claim what is due: in this order, in one go.
 
-        `free` is how many lanes an endpoint may have claimed now, `busy` says how many instead for those named.
+        `free` is how many lanes an endpoint may have claimed now, `replays` how many of replays beside these; `busy` says
+        both for those endpoints for which they are others.
         """
         claim = {
             "node": node,
             "free": free,
             "ids": list(busy),
-            "frees": list(busy.values()),
+            "frees": [lanes for lanes, _ in busy.values()],
+            "replays": replays,
+            "busy_replays": [lanes for _, lanes in busy.values()],
             "per_lane": per_lane,
             "lease_s": lease_s,
         }
@@ -188,13 +208,30 @@ class Deliveries:
         return tuple(Backlog(*row) for row in rows)
 
     async def page(
-        self, endpoint: EndpointId, state: str, *, limit: int = 100, before: EventId | None = None
+        self, endpoint: EndpointId, state: str | None = None, *, limit: int = 100, before: EventId | None = None
     ) -> tuple[DeliveryRow, ...]:
-        """Return the newest deliveries of an endpoint that are pending, delivered or dead."""
+        """Return the newest deliveries of an endpoint that are pending, delivered or dead, or any of these.
+
+        `failed` are the pending ones that have been tried.
+        """
         params = {"endpoint": endpoint, "state": state, "limit": limit, "before": before}
         async with self._pool.connection() as conn:
             rows = await (await conn.execute(self._sql["page"], params)).fetchall()
         return tuple(DeliveryRow(*row) for row in rows)
+
+    async def hurry(self, event: EventId, endpoint: EndpointId) -> str | None:
+        """Make a pending delivery due now; return the state that it had, None when there is none."""
+        params = {"event": event, "endpoint": endpoint}
+        async with self._pool.connection() as conn:
+            await conn.execute(self._sql["hurry"], params)
+            row = await (await conn.execute(self._sql["state_of"], params)).fetchone()
+        return None if row is None else str(row[0])
+
+    async def prune_attempts(self, older_than_s: float) -> int:
+        """Forget a batch of attempts that failed longer ago."""
+        params = {"older_than_s": older_than_s, "limit": PRUNE_BATCH}
+        async with self._pool.connection() as conn:
+            return (await conn.execute(self._sql["prune_attempts"], params)).rowcount
 
     async def prune(self, older_than_s: float, *, before: EventId) -> int:
         """Forget a batch of what arrived longer ago than this; `before` bounds the search to events up to that id."""
@@ -261,7 +298,7 @@ class Deliveries:
         lanes: list[ClaimedLane] = []
         for (_, key), group in groupby(rows, lambda row: (row[0], row[1])):
             mine = list(group)
-            pending = tuple(Pending(*row[LANE_COLUMNS:-1]) for row in mine if row[-2] is not None)
+            pending = tuple(Pending(*row[LANE_COLUMNS:-1]) for row in mine if row[-3] is not None)
             lanes.append(ClaimedLane(self._destination(mine[0]), key, pending))
         return lanes
 

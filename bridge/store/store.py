@@ -29,6 +29,7 @@ from bridge.store.messages import Messages
 from bridge.store.migrate import migrate
 from bridge.store.pool import Pool, conninfo_for
 from bridge.store.queries import load
+from bridge.store.replays import Replays
 from bridge.store.settings import Settings
 from bridge.store.trio_psycopg import TrioConnection
 from bridge.vault import Vault
@@ -61,6 +62,7 @@ class Store:
         self.feed = Feed(self.pool)
         self.events.on_stored(self.feed.wake)
         self.endpoints = Endpoints(self.pool, vault)
+        self.replays = Replays(self.pool)
         self.deliveries = Deliveries(self.pool, vault)
         self.housekeeping = Housekeeping(self.pool)
         self._hints = Hints(

@@ -21,6 +21,10 @@ class Breaker:
     capacity: int
     busy: int = 0
     """Lanes that are being worked on."""
+    replaying: int = 0
+    """Lanes of replays that are being worked on."""
+    more: bool = False
+    """The last claim gave it all the lanes that it may have: others may be due."""
     failing: set[str] = field(default_factory=set)
     """Lanes that failed since the last success."""
     unreachable: set[str] = field(default_factory=set)

@@ -15,6 +15,7 @@ from bridge.webhooks import own_headers
 from bridge.webhooks.dispatcher import DeliveryStore, Dispatcher
 from bridge.webhooks.envelope import VERSION, rfc3339
 from bridge.webhooks.post import Poster
+from bridge.webhooks.replayer import Replayer
 
 EVERY_INSTANCE = "*"
 CLOSE_S = 1.0
@@ -23,9 +24,10 @@ CLOSE_S = 1.0
 class Desk:
     """Between the API and the dispatcher. Tries go out over connections of their own."""
 
-    def __init__(self, store: DeliveryStore, dispatcher: Dispatcher, guard: Guard) -> None:
+    def __init__(self, store: DeliveryStore, dispatcher: Dispatcher, replayer: Replayer, guard: Guard) -> None:
         self._store = store
         self._dispatcher = dispatcher
+        self._replayer = replayer
         self._guard = guard
 
     async def admit(self, url: str) -> None:
@@ -51,6 +53,14 @@ class Desk:
     def resumed(self, id: EndpointId) -> None:
         """Forget what was held against an endpoint, and look for what waits for it."""
         self._dispatcher.forgive(id)
+
+    def hurried(self) -> None:
+        """Look for what is due now: something was made so."""
+        self._dispatcher.wake()
+
+    def replaying(self) -> None:
+        """Begin with a new replay."""
+        self._replayer.wake()
 
     def held(self) -> frozenset[EndpointId]:
         """Return the endpoints that are only probed now."""

@@ -7,6 +7,7 @@ something was committed, something ended, or a second is over. The lanes' tasks 
 import heapq
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import inf
@@ -55,6 +56,8 @@ class Limits:
     """Lanes of one endpoint, and so its connections."""
     lanes: int = 256
     """Of all endpoints; above it, each endpoint that has none on its way may still have one."""
+    replays: int = 2
+    """Lanes of replays of one endpoint, beside the others; none while it is only probed."""
     per_lane: int = 16
     """Deliveries of a lane that are claimed in one go."""
     drain_s: float = 2.5
@@ -214,11 +217,28 @@ class Dispatcher:
             self._restore(attempted, released)
             raise
         self._outage = False
+        self._note_more(lanes, claimed=claim)
         for lane in lanes:
             breaker = self._breaker(lane.destination.id)
-            breaker.busy += 1
+            if lane.replays:
+                breaker.replaying += 1
+            else:
+                breaker.busy += 1
             self._running.add((lane.destination.id, lane.key))
             nursery.start_soon(self._run_lane, lane, breaker, claimed_at + LEASE_S)
+
+    def _note_more(self, lanes: tuple[ClaimedLane, ...], *, claimed: bool) -> None:
+        """Remember for which endpoints there was no room: their next lane is claimed as soon as one ends."""
+        if not claimed:
+            return
+        given = Counter((lane.destination.id, lane.replays) for lane in lanes)
+        for breaker in self._breakers.values():
+            breaker.more = False
+        for (id, replays), count in given.items():
+            room = self._limits.replays if replays else self._limits.per_endpoint
+            breaker = self._breaker(id)
+            taken = breaker.replaying if replays else breaker.busy
+            breaker.more |= count + taken >= room or len(self._running) + len(lanes) >= self._limits.lanes
 
     def _restore(self, attempted: list[Attempted], released: list[Released]) -> None:
         self._attempted, self._released = attempted + self._attempted, released + self._released
@@ -227,13 +247,18 @@ class Dispatcher:
         self, attempted: list[Attempted], released: list[Released], now: float
     ) -> tuple[ClaimedLane, ...]:
         free = self._free(None, now)
-        busy = {id: self._free(breaker, now) for id, breaker in self._breakers.items()}
+        replays = self._limits.replays
+        busy = {
+            id: (self._free(breaker, now), 0 if breaker.probe_at is not None else replays - breaker.replaying)
+            for id, breaker in self._breakers.items()
+        }
         return await self._store.deliveries.settle_and_claim(
             self._node,
             attempted,
             released,
             free=free,
-            busy={id: left for id, left in busy.items() if left != free},
+            replays=replays,
+            busy={id: left for id, left in busy.items() if left != (free, replays)},
             per_lane=self._limits.per_lane,
             lease_s=LEASE_S,
         )
@@ -286,13 +311,16 @@ class Dispatcher:
                     wait_s = decision.wait_s or 0.0
                     break
         finally:
-            breaker.busy -= 1
+            if lane.replays:
+                breaker.replaying -= 1
+            else:
+                breaker.busy -= 1
             self._running.discard((to.id, lane.key))
             self._released.append(Released(to.id, lane.key, wait_s))
             if wait_s:
                 heapq.heappush(self._due, trio.current_time() + wait_s)
             # What was committed meanwhile may be waiting for this lane; else there is time for company.
-            self._recorded(soon=self._stopping or wakes != self._wakes or len(lane.deliveries) > 1)
+            self._recorded(soon=self._stopping or breaker.more or wakes != self._wakes or len(lane.deliveries) > 1)
 
     async def _post(self, lane: ClaimedLane, pending: Pending) -> Answer:
         try:

@@ -141,6 +141,7 @@ def _headers(site: _Site, to: Destination, delivery: Pending, body: bytes) -> He
         (b"webhook-signature", sign(to.keys, delivery.event_id, now, body).encode()),
         (b"x-webhook-attempt", b"%d" % (delivery.attempts + 1)),
         (b"x-instance-key", delivery.instance_key.encode()),
+        *([] if delivery.replay is None else [(b"x-webhook-replay", delivery.replay.encode())]),
     ]
 
 

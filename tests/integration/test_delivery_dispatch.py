@@ -449,3 +449,15 @@ async def test_what_another_process_stored_is_found_without_a_hint(store: Store)
             await instance.append(text_event())
             await receiver.until(lambda: len(receiver.received) == 1)
             stop.set()
+
+
+async def test_a_backlog_of_many_lanes_is_worked_off_without_waiting_for_the_poll(store: Store) -> None:
+    """More lanes are due than an endpoint has room for: the next one is claimed when one ends, not a second later."""
+    instance = await owned(store)
+    async with hook() as receiver:
+        await endpoint(store, receiver.url)
+        await instance.append(*(text_event(f"chat {number}") for number in range(100)))
+        async with dispatching(store, limits=Limits(per_endpoint=4)):
+            began = trio.current_time()
+            await all_delivered(store, 100)
+            assert trio.current_time() - began < 100 / 4  # what it takes with four lanes a second

@@ -28,7 +28,7 @@ async def claim(
     *,
     node: NodeId = NODE,
     free: int = 100,
-    busy: dict[EndpointId, int] | None = None,
+    busy: dict[EndpointId, tuple[int, int]] | None = None,
     per_lane: int = 100,
     lease_s: float = 60,
 ) -> list[ClaimedLane]:
@@ -91,7 +91,7 @@ async def test_an_endpoint_gets_no_more_lanes_than_it_has_room_for(store: Store)
     instance = await owned(store)
     full, roomy = await endpoint(store, URL), await endpoint(store, URL)
     await instance.append(*(text_event(str(number)) for number in range(10)))
-    lanes = await claim(store, free=4, busy={full: 1})
+    lanes = await claim(store, free=4, busy={full: (1, 0)})
     assert sorted(lane.destination.id for lane in lanes) == sorted([full] + [roomy] * 4)
     assert await claim(store, free=0) == []
 

@@ -20,6 +20,7 @@ from bridge.store.store import Store
 from bridge.webhooks.desk import Desk
 from bridge.webhooks.dispatcher import Dispatcher
 from bridge.webhooks.post import Poster
+from bridge.webhooks.replayer import Replayer
 from tests.support.api import API_KEY, DEADLINE_S, Probes, serving
 from tests.support.hooks import Owned, owned
 
@@ -56,10 +57,12 @@ async def bridge_on(store: Store) -> AsyncIterator[Bridge]:
     guard, stop = Guard(["127.0.0.0/8", "later.test:443"]), trio.Event()
     dispatcher = Dispatcher(store, node=NodeId("node_test"), poster=Poster(guard))
     store.events.on_commit(dispatcher.wake)
-    desk = Desk(store, dispatcher, guard)
+    replayer = Replayer(store, wake=dispatcher.wake)
+    desk = Desk(store, dispatcher, replayer, guard)
     context = ApiContext(store, cast("Directory", None), Probes(), NodeId("node_test"), desk, stopping=stopping)
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(dispatcher.run, stop=stop))
+        await nursery.start(partial(replayer.run, stop=stop))
         async with (
             serving(create_app(context), drain_s=1) as (_, bound, _stop),
             httpx2.AsyncClient(

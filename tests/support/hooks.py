@@ -17,7 +17,7 @@ from bridge.store.events import Draft, Stored
 from bridge.store.store import Store
 from bridge.webhooks.envelope import InstanceView, draft
 
-DEADLINE_S = 10.0
+DEADLINE_S = 20.0
 SECRET = b"a secret of the tests, 32 bytes!"
 MAIN_KEY = b"a main key of the tests, 32 byte"
 _numbers = itertools.count(1)

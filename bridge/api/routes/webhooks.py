@@ -79,18 +79,18 @@ class WebhookCalls:
         with call.promised():
             made = await self.context.store.endpoints.insert(id_, spec, secret)
         call.notes["target"] = id_
-        row = await self._found(call, id_)
+        row = await self.found(call, id_)
         if not made and not spec.describes(row):
             raise IdempotencyMismatch
         return await self._show(row, 201, secret=sign.show(secret) if made else UNSET)
 
     async def get(self, call: Call) -> Response:
-        return await self._show(await self._found(call))
+        return await self._show(await self.found(call))
 
     async def change(self, call: Call) -> Response:
         body = await call.json(schemas.ChangeWebhook)
         _native(body.payload)
-        row = await self._found(call)
+        row = await self.found(call)
         key = _given(body.instance_key)
         instance = None if key is None else self._instance(call, key)
         await self._judge(_given(body.url), _given(body.headers) or {}, instance)
@@ -110,7 +110,7 @@ class WebhookCalls:
         return await self._show(changed)
 
     async def delete(self, call: Call) -> Response:
-        row = await self._found(call)
+        row = await self.found(call)
         with call.promised():
             await self.context.store.endpoints.remove(row.id)
         text = "The webhook is removed, with what was still to be delivered to it."
@@ -118,13 +118,13 @@ class WebhookCalls:
 
     async def rotate(self, call: Call) -> Response:
         secret = _secret((await call.json(schemas.RotateSecret)).secret)
-        row = await self._found(call)
+        row = await self.found(call)
         with call.promised():
             rotated = await self.context.store.endpoints.rotate(row.id, secret)
         return await self._show(rotated, secret=sign.show(secret))
 
     async def test(self, call: Call) -> Response:
-        row = await self._found(call)
+        row = await self.found(call)
         result = await self.context.webhooks.test(row.id, row.instance_key)
         if result is None:
             raise UnknownWebhook(webhook=row.id)
@@ -132,19 +132,19 @@ class WebhookCalls:
 
     async def pause(self, call: Call) -> Response:
         reason = (await call.json(schemas.PauseWebhook)).reason or BY_CALL
-        row = await self._found(call)
+        row = await self.found(call)
         with call.promised():
             paused = await self.context.store.endpoints.set_state(row.id, "paused", reason)
         return await self._show(paused)
 
     async def resume(self, call: Call) -> Response:
-        row = await self._found(call)
+        row = await self.found(call)
         with call.promised():
             active = await self.context.store.endpoints.set_state(row.id, "active")
             self.context.webhooks.resumed(row.id)
         return await self._show(active)
 
-    async def _found(self, call: Call, id_: EndpointId | None = None) -> EndpointRow:
+    async def found(self, call: Call, id_: EndpointId | None = None) -> EndpointRow:
         """Return the endpoint that the path names; one that is not the caller's is not there."""
         id_ = id_ or EndpointId(call.path["webhook"])
         row = await self.context.store.endpoints.get(id_)

@@ -7,35 +7,49 @@
 -- look as they did before, is not found there: it stays due, and is claimed after the wake of whoever wrote to it.
 with free as materialized (
     select e.id, e.url, e.secret, e.headers, e.timeout_s, e.max_age_s, e.failing_since, coalesce(b.free, %(free)s) as free,
+           coalesce(b.replays, %(replays)s) as replays,
            case when e.old_secret_until > now() then e.old_secret end as old_secret
     from bridge.endpoint e
-    left join unnest(%(ids)s::text[], %(frees)s::int[]) as b (id, free) on b.id = e.id
-    where e.state = 'active' and coalesce(b.free, %(free)s) > 0
+    left join unnest(%(ids)s::text[], %(frees)s::int[], %(busy_replays)s::int[]) as b (id, free, replays) on b.id = e.id
+    where e.state = 'active' and coalesce(b.free, %(free)s) + coalesce(b.replays, %(replays)s) > 0
 ), due as materialized (
     select l.place
     from free f
     cross join lateral (
         select l.ctid as place
         from bridge.lane l
-        where l.endpoint_id = f.id and l.next_at <= now() and (l.claimed_until is null or l.claimed_until <= now())
+        where l.endpoint_id = f.id and not l.replay and l.next_at <= now()
+          and (l.claimed_until is null or l.claimed_until <= now())
         order by l.next_at
         limit f.free
+        for no key update skip locked
+    ) l
+), due_again as materialized (  -- replays: beside the live lanes, in places of their own
+    select l.place
+    from free f
+    cross join lateral (
+        select l.ctid as place
+        from bridge.lane l
+        where l.endpoint_id = f.id and l.replay and l.next_at <= now()
+          and (l.claimed_until is null or l.claimed_until <= now())
+        order by l.next_at
+        limit f.replays
         for no key update skip locked
     ) l
 ), claimed as (
     update bridge.lane l
     set claimed_by = %(node)s, claimed_until = now() + make_interval(secs => %(lease_s)s)
-    where l.ctid = any (array(select place from due))
+    where l.ctid = any (array(select place from due union all select place from due_again))
     returning l.endpoint_id, l.key
 )
 select c.endpoint_id, c.key, f.url, f.secret, f.old_secret, f.headers, f.timeout_s, f.max_age_s,
        extract(epoch from f.failing_since)::float8,
        d.event_id, e.instance_key, d.attempts, extract(epoch from d.created_at)::float8,
-       extract(epoch from d.first_failed_at)::float8, e.body, set_config('synchronous_commit', 'off', true)
+       extract(epoch from d.first_failed_at)::float8, e.body, d.replay, set_config('synchronous_commit', 'off', true)
 from claimed c
 join free f on f.id = c.endpoint_id
 left join lateral (
-    select d.event_id, d.seq, d.attempts, d.created_at, d.first_failed_at
+    select d.event_id, d.seq, d.attempts, d.created_at, d.first_failed_at, d.replay
     from bridge.delivery d
     where d.endpoint_id = c.endpoint_id and d.lane_key = c.key and d.state = 'pending'
     order by d.seq
@@ -89,8 +103,8 @@ with result as materialized (
     from recorded
     where fate <> 'delivered'
 ), parked as (
-    insert into bridge.lane (endpoint_id, key, pending, next_at)
-    select endpoint_id, now_in, 1, now() + make_interval(secs => coalesce(wait_s, 0))
+    insert into bridge.lane (endpoint_id, key, pending, next_at, replay)
+    select endpoint_id, now_in, 1, now() + make_interval(secs => coalesce(wait_s, 0)), starts_with(now_in, 'rpl_')
     from recorded
     where fate = 'parked'
 ), count as (
@@ -189,11 +203,41 @@ where (event_id, endpoint_id) in (
 )
 
 -- name: page
--- The newest deliveries of an endpoint in one state, with their attempts.
-select d.event_id, d.lane_key, d.seq, d.state, d.attempts, d.last_status, d.last_error, d.created_at, d.finished_at,
-       case when d.state = 'pending' then l.next_at end
-from bridge.delivery d
+-- The newest deliveries of an endpoint in a state, or of all states, with their attempts that failed. `failed` picks what
+-- was tried and is to be tried again.
+select d.event_id, d.lane_key, d.seq, d.state, d.attempts, d.last_status, d.last_error, d.duration_ms, d.answer,
+       d.created_at, d.finished_at, case when d.state = 'pending' then l.next_at end as next_at, d.replay, a.history
+from (
+    select * from bridge.delivery d
+    where d.endpoint_id = %(endpoint)s
+      and (%(state)s::text is null or d.state = case %(state)s when 'failed' then 'pending' else %(state)s end)
+      and (%(state)s::text is distinct from 'failed' or d.attempts > 0)
+      and (%(before)s::text is null or d.event_id < %(before)s)
+    order by d.event_id desc
+    limit %(limit)s
+) d
 left join bridge.lane l on l.endpoint_id = d.endpoint_id and l.key = d.lane_key
-where d.endpoint_id = %(endpoint)s and d.state = %(state)s and (%(before)s::text is null or d.event_id < %(before)s)
+left join lateral (
+    select json_agg(json_build_object(
+        'number', a.number, 'at', to_json(a.at), 'status', a.status, 'error', a.error, 'duration_ms', a.duration_ms,
+        'answer', a.answer) order by a.at) as history
+    from bridge.attempt a where a.endpoint_id = d.endpoint_id and a.event_id = d.event_id
+) a on true
 order by d.event_id desc
-limit %(limit)s
+
+-- name: hurry
+-- Makes the lane of one pending delivery due now; no row when it is not pending.
+update bridge.lane l set next_at = least(l.next_at, now())
+from bridge.delivery d
+where d.event_id = %(event)s and d.endpoint_id = %(endpoint)s and d.state = 'pending'
+  and l.endpoint_id = d.endpoint_id and l.key = d.lane_key
+
+-- name: state_of
+-- How a delivery is.
+select state from bridge.delivery where event_id = %(event)s and endpoint_id = %(endpoint)s
+
+-- name: prune_attempts
+-- Forgets what failed long ago.
+delete from bridge.attempt where ctid = any (array(
+    select ctid from bridge.attempt where at < now() - make_interval(secs => %(older_than_s)s) limit %(limit)s
+))

@@ -156,8 +156,8 @@ class Deliveries:
     ) -> tuple[ClaimedLane, ...]:
         """Record attempts, give lanes back, and claim what is due: in this order, in one go.
 
-        `free` is how many lanes an endpoint may have claimed now, `replays` how many of replays beside these; `busy` says
-        both for those endpoints for which they are others.
+        `free` is how many lanes an endpoint may have claimed now, `replays` how many of replays beside these; `busy`
+        says both for those endpoints for which they are others.
         """
         claim = {
             "node": node,

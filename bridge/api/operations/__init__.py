@@ -7,7 +7,7 @@ shows={...})`. A test names those that are missing.
 from collections.abc import Mapping
 
 from bridge.api.openapi import Operation
-from bridge.api.operations import events, instances, keys, messages, people, service, webhooks
+from bridge.api.operations import deliveries, events, instances, keys, messages, people, service, webhooks
 
 OPERATIONS: Mapping[str, Operation] = {
     **instances.OPERATIONS,
@@ -15,6 +15,7 @@ OPERATIONS: Mapping[str, Operation] = {
     **keys.OPERATIONS,
     **people.OPERATIONS,
     **webhooks.OPERATIONS,
+    **deliveries.OPERATIONS,
     **events.OPERATIONS,
     **service.OPERATIONS,
 }

@@ -160,7 +160,7 @@ class World:
             "select e.reason, d.event_id from bridge.delivery d"
             " join bridge.endpoint e on e.id = d.endpoint_id where d.state = 'pending'"
         )
-        async with await psycopg_connect(self.database) as conn:
+        with await _connected(self.database) as conn:
             return [(row[0], row[1]) for row in conn.execute(query).fetchall()]
 
     def report(self) -> "Report":
@@ -215,28 +215,13 @@ class Report:
         )
 
 
-async def psycopg_connect(database: str) -> "Closing":
+async def _connected(database: str) -> "psycopg.Connection[tuple[object, ...]]":
     """Connect, and try again while PostgreSQL comes back."""
     while True:
         try:
-            return Closing(psycopg.connect(database, autocommit=True))
+            return psycopg.connect(database, autocommit=True)
         except psycopg.OperationalError:
             await trio.sleep(LOOK_S)
-
-
-class Closing:
-    """A plain connection, within `async with`."""
-
-    def __init__(self, conn: "psycopg.Connection[tuple[object, ...]]") -> None:
-        self._conn = conn
-
-    async def __aenter__(self) -> "psycopg.Connection[tuple[object, ...]]":
-        await trio.lowlevel.checkpoint()
-        return self._conn
-
-    async def __aexit__(self, *_: object) -> None:
-        self._conn.close()
-        await trio.lowlevel.checkpoint()
 
 
 @asynccontextmanager

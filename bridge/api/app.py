@@ -14,7 +14,7 @@ from bridge.api.audit import Auditor, Recorded
 from bridge.api.auth import Gate
 from bridge.api.call import Call, Route
 from bridge.api.context import ApiContext
-from bridge.api.edge import REQUEST_ID, ROUTE, Edge
+from bridge.api.edge import LOGGED, REQUEST_ID, ROUTE, Edge
 from bridge.api.problems import JSON, Answer, for_error
 from bridge.api.routes import (
     audit,
@@ -92,6 +92,7 @@ def _view(route: Route, context: ApiContext, gate: Gate, auditor: Auditor) -> Ca
         caller = await gate.identify(scope["client"][0], scope["headers"])
         if caller.key is not None:
             structlog.contextvars.bind_contextvars(key_id=caller.key.id)
+            scope[LOGGED]["key_id"] = caller.key.id
         call = replace(call, caller=caller)
         return await auditor.watch(call, route, partial(_admit, route, call, gate))
 

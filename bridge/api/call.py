@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import structlog
 from quart.wrappers import Request, Response
 
 from bridge.api.auth import Access, Caller, Reach
 from bridge.api.body import read_json
 from bridge.api.context import ApiContext
+from bridge.api.edge import LOGGED
 from bridge.api.problems import JSON, Forbidden, InstanceMismatch, InstanceMissing, InvalidField, TimedOut
 from bridge.api.schemas import encode
 from bridge.api.shields import SCOPE_KEY, Shields
@@ -68,6 +70,8 @@ class Call:
         if self.only is not None and key not in self.only:
             raise Forbidden("It belongs to other instances.")
         self.notes["instance"] = key
+        structlog.contextvars.bind_contextvars(instance=key)
+        self.request.scope[LOGGED]["instance"] = key
         return InstanceKey(key)
 
     def query(self, name: str) -> str | None:

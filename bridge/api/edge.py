@@ -28,6 +28,8 @@ REQUEST_ID = "bridge.request_id"
 """Where the id of a request is found in its ASGI scope."""
 ROUTE = "bridge.route"
 """Where the route is found, once there is one."""
+LOGGED = "bridge.logged"
+"""Where the ids are that the line of a request has: handlers run in a context of their own."""
 TOO_LARGE = "bridge.too_large"
 """Set in the scope as soon as more of a body has come than is allowed."""
 LINGER_S = 2.0
@@ -101,6 +103,7 @@ class _Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         self.scope = scope
+        scope[LOGGED] = {}
         self.request_id = scope[REQUEST_ID] = _request_id(scope["headers"])
         self.status = 0
         self.client_gone = False
@@ -167,6 +170,7 @@ def _account(exchange: _Exchange, taken_s: float) -> None:
         status=exchange.status,
         taken_ms=round(taken_s * 1000, 1),
         client=(scope.get("client") or ("",))[0],
+        **scope[LOGGED],
     )
 
 

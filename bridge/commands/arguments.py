@@ -21,6 +21,7 @@ def add(commands: Any) -> None:
     _instances(commands)
     _pair(commands)
     _send(commands)
+    _events(commands)
     _webhooks(commands)
     _keys(commands)
 
@@ -106,6 +107,15 @@ def _send(commands: Any) -> None:
     send.add_argument("--instance", metavar="KEY", help="the sender; a key that belongs to one instance implies it")
     send.add_argument("--queue", action="store_true", help="do not wait for WhatsApp")
     send.add_argument("--idempotency-key", metavar="K", help="what makes a repetition send nothing twice")
+
+
+def _events(commands: Any) -> None:
+    events = _leaf(commands, "events", "events:events", "show what happened; with --follow what happens")
+    events.add_argument("--follow", action="store_true", help="go on with what comes, from now on unless --after")
+    events.add_argument("--after", metavar="C", help="a cursor: what comes behind it (default: from the first one on)")
+    events.add_argument("--instance", metavar="KEY", help="only of this instance")
+    events.add_argument("--type", action="append", metavar="T", help="only this type; may be repeated")
+    events.add_argument("--limit", type=int, metavar="N", help="stop after so many")
 
 
 def _webhooks(commands: Any) -> None:

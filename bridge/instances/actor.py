@@ -254,7 +254,8 @@ class InstanceActor(Actor[Message]):
 
     async def _store_state(self, before: Session, effects: Sequence[fx.Effect]) -> None:
         session = self.session
-        log.info("instance.state", instance=self.key, state=session.state.value, reason=session.reason)
+        state, reason = session.state.value, session.reason
+        log.info("instance.state", instance=self.key, epoch=self.inbox.epoch, state=state, reason=reason)
         retry = next((effect.delay_s for effect in effects if isinstance(effect, fx.RetryAfter)), None)
         await self._store.instances.set_state(
             self.key,

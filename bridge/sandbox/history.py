@@ -2,7 +2,7 @@
 
 A *history sync* is a compressed protobuf that the phone hands over in a message to its own device: first the names of
 the people (`PUSH_NAME`), then the chats with their messages (`INITIAL_BOOTSTRAP`). A small one stands in that message
-itself, as here always.
+itself, a larger one is a file on the media host.
 """
 
 import time
@@ -12,11 +12,14 @@ from typing import Final
 
 from bridge.protos import e2e, history_sync, web
 from bridge.sandbox.accounts import Account, Accounts, Device
+from bridge.sandbox.media_files import MediaFiles
 from bridge.sandbox.nodes import LID_SERVER, Jid
 from bridge.sandbox.phones import Phones
 from bridge.sandbox.relay import new_message_id
 from bridge.sandbox.state import State
 
+INLINE_BYTES: Final = 1_000
+"""A larger history sync goes through the media host. WhatsApp's own bound is not known."""
 MAX_MESSAGES: Final = 5_000
 """Of one phone; a sync of so many texts has about 500 kB."""
 
@@ -35,10 +38,11 @@ class Past:
 class History:
     """The past of all phones, in the state."""
 
-    def __init__(self, state: State, accounts: Accounts, phones: Phones) -> None:
+    def __init__(self, state: State, accounts: Accounts, phones: Phones, files: MediaFiles) -> None:
         self._state = state
         self._accounts = accounts
         self._phones = phones
+        self._files = files
 
     def of(self, account: Account) -> list[Past]:
         """Return an account's past, oldest first."""
@@ -80,7 +84,14 @@ class History:
         told.syncType = sync.syncType
         told.chunkOrder = 1
         told.progress = 100
-        told.initialHistBootstrapInlinePayload = zlib.compress(sync.SerializeToString())
+        packed = zlib.compress(sync.SerializeToString())
+        if len(packed) <= INLINE_BYTES:
+            told.initialHistBootstrapInlinePayload = packed
+        else:
+            file = self._files.add_now(packed, "history")
+            told.directPath, told.mediaKey = file.direct_path, file.sealed.media_key
+            told.fileSHA256, told.fileEncSHA256 = file.sealed.sha256, file.sealed.sealed_sha256
+            told.fileLength = file.sealed.size
         self._phones.phone_of(device.account).send_peer(device, message)
 
     def _names(self, past: list[Past]) -> "history_sync.HistorySync":

@@ -78,7 +78,7 @@ class World:
             phones=phones,
             profiles=profiles,
             newsletters=Newsletters(state, accounts, relay),
-            history=History(state, accounts, phones),
+            history=History(state, accounts, phones, media),
             media=media,
             host=MediaHost(media, faults.media_status),
             pairing=pairing,

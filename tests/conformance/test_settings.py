@@ -131,5 +131,18 @@ def test_a_new_client_gets_the_chats_that_the_phone_had(calm: Stage, contact: Co
     _forget(calm, client)
 
 
+def test_a_long_history_is_fetched_from_the_media_host(calm: Stage, contact: Contact) -> None:
+    phone = calm.sandbox.post("/phones", name="Chatterbox")["phone"]
+    past = [{"chat": contact.phone, "text": f"{n} {n * 7919}", "at": 1_600_000_000 + n} for n in range(300)]
+    calm.sandbox.post(f"/phones/{phone}/history", messages=past)
+    client = calm.worker.pair("reader", phone)
+    sync = client.event("HistorySync", lambda e: e["Data"].get("conversations"))["data"]["Data"]
+    texts = [m["message"]["message"]["conversation"] for m in sync["conversations"][0]["messages"]]
+    assert texts == [one["text"] for one in past]
+    kinds = [(t["direction"], t["kind"]) for t in calm.sandbox.get("/oracle/transfers")["transfers"]]
+    assert ("download", "md-msg-hist") in kinds
+    _forget(calm, client)
+
+
 def _forget(calm: Stage, client: Client) -> None:
     calm.sandbox.delete(f"/phones/{client.phone}/devices/1")

@@ -1,11 +1,12 @@
 """`bridge check`: looks at everything that a bridge needs, changes nothing, and says what to do about what is wrong."""
 
 import argparse
+import os
 import shutil
 import socket
 import ssl
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from importlib import metadata
 from pathlib import Path
 
@@ -20,6 +21,8 @@ OLDEST_SERVER = 140_000
 CONNECTIONS = 100
 SKEW_S = 2.0
 DISK_WARN_BYTES, DISK_FAIL_BYTES = 2 * 1024**3, 256 * 1024**2
+BESIDE = frozenset({"BRIDGE_URL", "BRIDGE_BACKUP_PASSPHRASE"})
+"""Variables that the command line reads itself."""
 WHATSAPP = "web.whatsapp.com"
 CONNECT_S = 5.0
 
@@ -47,12 +50,25 @@ def check(given: argparse.Namespace, settings: Settings) -> int:
 
 def examine(settings: Settings, *, dial: Dial | None = None) -> Iterator[Finding]:
     """Yield what is found, one check after the other; a wrong setting was refused before."""
-    yield Finding("settings", OK, "they are valid, and contradict neither each other nor what is safe")
+    yield _settings(os.environ)
     yield from _database(settings)
     yield _disk(settings.data_dir)
     yield _main_key(settings)
     yield Finding("engine", OK, f"neonize {metadata.version('neonize')}; media is converted by PyAV, without ffmpeg")
     yield _whatsapp(settings, dial or _dial)
+
+
+def _settings(environment: Mapping[str, str]) -> Finding:
+    """Tell of variables that look like settings and are none: a mistyped name is otherwise ignored without a word."""
+    known = {Settings.ENVIRONMENT + field.name.upper() for field in fields(Settings)} | BESIDE
+    unknown = sorted(
+        name
+        for name in environment
+        if name.startswith(Settings.ENVIRONMENT) and name.removesuffix("_FILE") not in known
+    )
+    if unknown:
+        return Finding("settings", WARN, f"{', '.join(unknown)}: no setting is called that; see docs/operations.md")
+    return Finding("settings", OK, "they are valid, and contradict neither each other nor what is safe")
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

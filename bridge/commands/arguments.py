@@ -97,6 +97,7 @@ def _pair(commands: Any) -> None:
     pair = _leaf(commands, "pair", "pair:pair", "show an instance's QR code until a phone has scanned it")
     pair.add_argument("key", nargs="?", metavar="KEY", help="the instance's key; without one an instance is created")
     pair.add_argument("--name", metavar="NAME", help="name of the instance that is created")
+    pair.add_argument("--phone", metavar="N", help="show a code to type into this phone, instead of a QR code")
     pair.add_argument("--timeout", type=float, default=180, metavar="S", help="how long to wait, 180 s")
 
 

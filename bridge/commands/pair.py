@@ -18,7 +18,10 @@ def pair(given: argparse.Namespace, client: Client) -> None:
     key = given.key or _create(given, client)
     screen = Screen(as_json=given.json)
     deadline = time.monotonic() + given.timeout
-    client.call("POST", "/instance/connect", {"instance_key": key, "wait_s": 10})
+    if given.phone:
+        screen.show_code(key, client.call("POST", f"/instance/{key}/pair-code", {"phone": given.phone}))
+    else:
+        client.call("POST", "/instance/connect", {"instance_key": key, "wait_s": 10})
     shown = ""
     while True:
         status = client.call("GET", f"/instance/{key}/status")
@@ -30,7 +33,7 @@ def pair(given: argparse.Namespace, client: Client) -> None:
             raise CommandFailed(f"The instance is not paired: {reason}. Ask again for a new code.", EXIT_LATER)
         if time.monotonic() > deadline:
             raise CommandFailed(f"Nobody scanned a code within {given.timeout:g} s.", EXIT_LATER)
-        code = _code(client, key)
+        code = None if given.phone else _code(client, key)
         if code is not None and code["code"] != shown:
             shown = code["code"]
             screen.draw(key, code)
@@ -76,6 +79,15 @@ class Screen:
         sys.stdout.write(text)
         sys.stdout.flush()
         self._lines = text.count("\n")
+
+    def show_code(self, key: str, answer: dict[str, Any]) -> None:
+        """Show a code that is typed into the phone."""
+        if self._as_json:
+            shown = {name: answer[name] for name in ("pairing_code", "expires_at")}
+            show_json({"event": "pairing_code", "instance_key": key, **shown})
+            return
+        print(answer["pairing_code"], flush=True)
+        note(f"Type it into WhatsApp, under linked devices, link with a phone number, until {answer['expires_at']}.")
 
     def end(self, status: dict[str, Any]) -> None:
         if self._as_json:

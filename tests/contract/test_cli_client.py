@@ -154,6 +154,14 @@ async def test_pairing_draws_each_code_and_ends_when_the_phone_is_there(capsys: 
     assert (events[0], events[-1]) == ("created", "paired") and "qr" in events
 
 
+async def test_a_phone_is_paired_by_a_code_that_is_typed(capsys: Captured) -> None:
+    async with running_api() as api:
+        key = api.add(state="awaiting_pairing")
+        assert await run(api, "pair", key, "--phone", "4915100000001", "--timeout", "0") == 6
+        out = printed(capsys)
+        assert len(api.directory.pair_codes) == 1 and "-" in out[0]
+
+
 async def test_a_code_that_nobody_scans_is_given_up(capsys: Captured) -> None:
     async with running_api() as api:
         key = api.add()

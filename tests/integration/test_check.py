@@ -68,6 +68,15 @@ def test_a_full_disk_and_an_open_key_are_noticed(tmp_path: Path, monkeypatch: py
         assert seen["main key"].status == WARN
 
 
+def test_a_mistyped_variable_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BRIDGE_URL", "BRIDGE_API_KEY_FILE", "BRIDGE_BACKUP_PASSPHRASE_FILE"):
+        monkeypatch.setenv(name, "x")
+    assert found(Settings(data_dir=tmp_path))["settings"].status == OK
+    monkeypatch.setenv("BRIDGE_WEBHOK_URL", "http://example.com")
+    seen = found(Settings(data_dir=tmp_path))["settings"]
+    assert seen.status == WARN and "BRIDGE_WEBHOK_URL" in seen.detail and "BRIDGE_URL" not in seen.detail
+
+
 def test_the_command_prints_json_and_fails_when_something_does(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -22,10 +22,18 @@ from bridge.engine.pool import EngineConfig, EnginePool
 from bridge.engine.wire import SandboxTrust
 from bridge.errors import BridgeError
 from bridge.ids import new_key_id, new_node_id
-from bridge.instances.actor import Parts
+from bridge.instances.attach import Attacher
 from bridge.instances.directory import Directory
+from bridge.instances.files import InstanceFiles
+from bridge.instances.parts import Parts
 from bridge.janitor import Janitor
 from bridge.keyform import hint, make_key
+from bridge.media.bucket import Bucket
+from bridge.media.downloads import Downloads
+from bridge.media.incoming import Incoming
+from bridge.media.library import Keeping
+from bridge.media.links import new_secret
+from bridge.media.service import SIGNING, MediaConfig, MediaService
 from bridge.net.guard import Guard
 from bridge.probe import watch_loop
 from bridge.sandbox_trust import keep_apart
@@ -87,14 +95,26 @@ class App:
                 sandbox=sandbox,
             )
         )
-        parts = Parts(self.store, self.engines, self.node, settings.send_timeout_s, settings.self_check_s)
+        self.media = MediaService(self.store.media, media_config(settings), self._base_url)
+        incoming = Incoming(self.media.library, self.media.showing)
+        parts = Parts(
+            self.store,
+            self.engines,
+            self.node,
+            settings.send_timeout_s,
+            settings.self_check_s,
+            attacher=Attacher(self.media.library),
+            incoming=incoming,
+        )
         self.directory = Directory(parts)
         guard = Guard(settings.webhook_allow)
         self.dispatcher = Dispatcher(self.store, node=self.node, poster=Poster(guard))
+        self.downloads = Downloads(self.media.library, self.media.showing, InstanceFiles(self.directory))
+        self.media.on_again = incoming.on_expected = self.downloads.wake
         self.store.events.on_commit(self.dispatcher.wake)
         self.replayer = Replayer(self.store, wake=self.dispatcher.wake)
-        self.janitor = Janitor(self.store, audit_s=settings.audit_days * 86_400)
         self._stopping = trio.Event()
+        self.janitor = Janitor(self.store, audit_s=settings.audit_days * 86_400, media=self.media.library)
         context = ApiContext(
             store=self.store,
             directory=self.directory,
@@ -102,7 +122,8 @@ class App:
             node=self.node,
             webhooks=Desk(self.store, self.dispatcher, self.replayer, guard),
             auth_on=settings.auth,
-            limits=Limits(rate_per_s=settings.rate_per_s),
+            limits=Limits(rate_per_s=settings.rate_per_s, media_bytes=settings.media_max_bytes),
+            media=self.media,
             trusted_proxies=settings.trusted_proxies,
             audit=settings.audit,
             metrics=settings.metrics,
@@ -121,6 +142,7 @@ class App:
             [
                 ChildSpec("store", self.store.run, shutdown_s=5),
                 ChildSpec("engines", self._run_engines, shutdown_s=INFINITY, inspect=self.engines.snapshot),
+                ChildSpec("media", self._run_media),
                 ChildSpec(
                     "instances",
                     self.directory.run,
@@ -130,6 +152,7 @@ class App:
                 ),
                 ChildSpec("webhooks", self.dispatcher.run, inspect=lambda: asdict(self.dispatcher.stats)),
                 ChildSpec("replays", self.replayer.run),
+                ChildSpec("downloads", self.downloads.run, inspect=self.downloads.detail),
                 ChildSpec("janitor", self.janitor.run),
                 ChildSpec("http", self._serve, shutdown_s=8, inspect=self.http.detail),
                 ChildSpec("probe", watch_loop),
@@ -204,6 +227,18 @@ class App:
         self.engines.limit_connections(max(limit - OWN_CONNECTIONS, 2))
         await self.engines.run(stop=stop, task_status=task_status)
 
+    async def _run_media(self, *, stop: trio.Event, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128
+        """Make media ready before any instance runs: its events carry signed links."""
+        self.media.begin(await self.store.settings.put_if_absent(SIGNING, new_secret()))
+        task_status.started()
+        await stop.wait()
+
+    def _base_url(self) -> str:
+        """Return where others reach this bridge; of a port that is not known yet, nothing."""
+        if self._settings.public_url:
+            return self._settings.public_url.rstrip("/")
+        return self.http.url or (f"http://{self._settings.host}:{self._settings.port}" if self._settings.port else "")
+
     async def _serve(self, *, stop: trio.Event, task_status: trio.TaskStatus[object]) -> None:  # noqa: ASYNC128
         await self._make_key()
         await self._make_endpoint()
@@ -245,3 +280,24 @@ def _make_secret() -> bytes:
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
+
+
+def media_config(settings: Settings) -> MediaConfig:
+    """Return what the settings say about media."""
+    bucket = None
+    if settings.media_store:
+        bucket = Bucket(
+            settings.media_store,
+            settings.media_s3_endpoint,
+            settings.media_s3_region,
+            settings.media_s3_access_key,
+            settings.media_s3_secret_key,
+        )
+    return MediaConfig(
+        folder=settings.data_dir / "media",
+        keeping=Keeping(settings.media_max_bytes, settings.media_days),
+        bucket=bucket,
+        fetch_s=settings.media_fetch_s,
+        allow=settings.media_allow,
+        open=settings.media_open,
+    )

@@ -65,6 +65,25 @@ class Settings:
     """How long a send waits for WhatsApp's acknowledgement before its outcome is called unknown."""
     self_check_s: float = 300.0
     """After so long a silence WhatsApp is asked whether it still hears an instance; 0: never."""
+    public_url: str = ""
+    """Where others reach this bridge, for links in events; empty: http, its host and its port."""
+    media_store: str = ""
+    """`s3://bucket/prefix`; empty: the folder `media` in the data directory."""
+    media_s3_endpoint: str = ""
+    """Of an S3-compatible store that is not Amazon's: `https://host:port`."""
+    media_s3_region: str = "us-east-1"
+    media_s3_access_key: str = ""
+    media_s3_secret_key: str = ""
+    media_max_bytes: int = 134_217_728
+    """The largest file that is taken in, from callers or from WhatsApp."""
+    media_days: float = 30.0
+    """How long files are kept, and links to them work."""
+    media_fetch_s: float = 60.0
+    """How long fetching a file from a caller's URL may take in all."""
+    media_allow: tuple[str, ...] = ()
+    """Private addresses that files may be fetched from all the same, as in `webhook_allow`."""
+    media_open: bool = False
+    """On serves files to anybody who knows their address, as the original does."""
     shutdown_s: float = 12.0
     """How long an orderly stop may take in all."""
     sandbox_url: str = ""
@@ -87,6 +106,7 @@ class Settings:
         )
         self._check_sandbox()
         self._check_safety()
+        self._check_media()
         _require(self.log_format in ("auto", "json", "console"), "log_format", "auto, json or console")
         _require(self.log_level in ("debug", "info", "warning", "error"), "log_level", "debug, info, warning or error")
         _require(
@@ -120,6 +140,20 @@ class Settings:
             _has_password(self.database_url),
             "database_url",
             "given with a password, as in postgresql://user:password@host/name, unless PostgreSQL is on this machine",
+        )
+
+    def _check_media(self) -> None:
+        _require(1 <= self.media_max_bytes <= 2_147_483_647, "media_max_bytes", "a number from 1 to 2147483647")
+        _require(0.01 <= self.media_days <= 36_500, "media_days", "days from 0.01 to 36500")
+        _require(1 <= self.media_fetch_s <= 600, "media_fetch_s", "seconds from 1 to 600")
+        _require(self.media_store.startswith("s3://") or not self.media_store, "media_store", "s3://bucket/prefix")
+        _require(
+            not self.public_url or self.public_url.startswith(("http://", "https://")), "public_url", "an http URL"
+        )
+        _require(
+            all(_is_reachable_form(entry) for entry in self.media_allow),
+            "media_allow",
+            "host:port or a network such as 10.0.0.0/8, separated by commas",
         )
 
     def _check_sandbox(self) -> None:

@@ -24,6 +24,7 @@ from bridge.api.routes import (
     health,
     instances,
     keys,
+    media,
     messages,
     pairing,
     people,
@@ -46,6 +47,7 @@ def all_routes(context: ApiContext, gate: Gate) -> list[Route]:
         *webhooks.routes(context),
         *deliveries.routes(context),
         *events.routes(context),
+        *media.routes(context, gate),
     ]
     return [*routes, *docs.routes(lambda: all_routes(context, gate))]
 
@@ -66,7 +68,8 @@ def create_app(context: ApiContext) -> QuartTrio:
     app.register_error_handler(Exception, _on_error)
     _add(app, routes, context, gate)
     public = frozenset(route.path for route in routes if route.access is None)
-    app.asgi_app = Edge(app.asgi_app, context.limits, public)
+    large = {f"{route.method} {route.path}": (route.body_bytes, route.streams) for route in routes if route.body_bytes}
+    app.asgi_app = Edge(app.asgi_app, context.limits, public, large)
     return app
 
 

@@ -12,7 +12,7 @@ from quart.wrappers import Request, Response
 from bridge.api.auth import Access, Caller, Reach
 from bridge.api.body import read_json
 from bridge.api.context import ApiContext
-from bridge.api.edge import LOGGED
+from bridge.api.edge import BODY_LIMIT, LOGGED
 from bridge.api.problems import JSON, Forbidden, InstanceMismatch, InstanceMissing, InvalidField, TimedOut
 from bridge.api.schemas import encode
 from bridge.api.shields import SCOPE_KEY, Shields
@@ -48,7 +48,8 @@ class Call:
 
     async def json(self, kind: type[T]) -> T:
         """Return the body as a `kind`."""
-        return await read_json(self.request, self.headers, kind, self.context.limits.body_bytes)
+        limit = self.request.scope.get(BODY_LIMIT, self.context.limits.body_bytes)
+        return await read_json(self.request, self.headers, kind, limit)
 
     def instance(self, body_key: str | None = None) -> InstanceKey:
         """Return the one instance that path, body and header agree on; a key that belongs to one implies it.
@@ -95,10 +96,10 @@ class Call:
         return value
 
     @contextmanager
-    def promised(self) -> Iterator[None]:
-        """Finish what is begun in here even when the caller goes away, within `Limits.call_s`."""
+    def promised(self, more_s: float = 0) -> Iterator[None]:
+        """Finish what is begun in here even when the caller goes away, within `Limits.call_s` and `more_s`."""
         shields: Shields = self.request.scope[SCOPE_KEY]
-        with shields.hold(self.context.limits.call_s) as shield:
+        with shields.hold(self.context.limits.call_s + more_s) as shield:
             yield
         if shield.cancelled_caught:
             raise TimedOut
@@ -121,6 +122,10 @@ class Route:
     handler: Handler
     access: Access | None
     reach: Reach | None = None
+    body_bytes: int | None = None
+    """The largest body it takes; None: `Limits.body_bytes`."""
+    streams: bool = False
+    """Whether the handler takes the body piece by piece, and says so (`bridge.api.edge.Inflow`)."""
 
     @property
     def reached(self) -> Reach:

@@ -14,6 +14,7 @@ from bridge.domain.ids import CommandId, EndpointId, EventId, InstanceKey, KeyId
 from bridge.domain.lanes import Answer
 from bridge.domain.questions import Question
 from bridge.domain.sends import SendOptions
+from bridge.media.service import MediaService
 from bridge.store.contacts import ContactRow
 from bridge.store.deliveries import DeliveryRow
 from bridge.store.endpoints import EndpointRow, EndpointSpec, Lag
@@ -327,6 +328,14 @@ class Limits:
     rate_per_s: float = 0
     """Calls that one key may make per second, unless it has a rate of its own; 0: no limit."""
     metadata_bytes: int = 16_384
+    inline_bytes: int = 25_165_824
+    """Of a body that may hold a file as base64."""
+    media_bytes: int = 134_217_728
+    """Of a file that is uploaded; multipart may add a little."""
+    upload_s: float = 600
+    """How long an upload may take to arrive."""
+    transfer_s: float = 360
+    """How long a send with a file may take, beyond `call_s`."""
     text_chars: int = 65_536
     """WhatsApp's own limit of a text."""
 
@@ -350,3 +359,5 @@ class ApiContext:
     """Who may ask for them: key, open or off."""
     audit: str = "changes"
     """What is recorded: changes, all or off."""
+    media: MediaService | None = None
+    """None where media are of no interest."""

@@ -5,7 +5,7 @@ becomes a JSON 500; and an answer that is given early does not cost its reader t
 """
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,28 +32,75 @@ LOGGED = "bridge.logged"
 """Where the ids are that the line of a request has: handlers run in a context of their own."""
 TOO_LARGE = "bridge.too_large"
 """Set in the scope as soon as more of a body has come than is allowed."""
+BODY_LIMIT = "bridge.body_limit"
+"""In the scope: how many bytes of a body are taken."""
+INFLOW = "bridge.inflow"
+"""In the scope of a call that streams: its `Inflow`."""
+AHEAD_BYTES = 1_048_576
+"""So far may a body that is streamed be ahead of its handler."""
 LINGER_S = 2.0
 """How long a body that nobody wants is read and dropped after its answer: closing at once resets the connection, and
 the sender may never see why (RFC 9112, 9.6)."""
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+_KEY_PART = re.compile(r"/[0-9a-f]{32}(?=/|$)")
 _ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+
+class Inflow:
+    """Holds a body back that comes faster than its handler takes it: the framework would keep all of it in memory."""
+
+    def __init__(self) -> None:
+        self._ahead = 0
+        self._room = trio.Event()
+        self.dropped = False
+
+    def came(self, size: int) -> None:
+        self._ahead += size
+
+    def taken(self, size: int) -> None:
+        """Say that the handler has done with so many bytes."""
+        self._ahead -= size
+        self._room.set()
+
+    def drop(self) -> None:
+        """Say that the handler takes nothing more: what still comes is read and dropped."""
+        self.dropped = True
+        self._room.set()
+
+    async def room(self) -> None:
+        while self._ahead > AHEAD_BYTES and not self.dropped:
+            self._room = trio.Event()
+            await self._room.wait()
 
 
 class Edge:
     """An ASGI application around the framework's."""
 
-    def __init__(self, app: App, limits: Limits, unlimited_paths: frozenset[str]) -> None:
+    def __init__(
+        self,
+        app: App,
+        limits: Limits,
+        unlimited_paths: frozenset[str],
+        large: Mapping[str, tuple[int, bool]] | None = None,
+    ) -> None:
+        """`large` has the calls, method and pattern, that take another body: how large, and whether streamed."""
         self._app = app
         self._limits = limits
         self._unlimited = unlimited_paths
+        self._large = large or {}
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send, self._limits.body_bytes)
+        limit, streams = self._large.get(_pattern(scope), (self._limits.body_bytes, False))
+        scope[BODY_LIMIT] = limit
+        inflow = None
+        if streams:
+            inflow = scope[INFLOW] = Inflow()
+        exchange = _Exchange(scope, receive, send, limit, inflow)
         structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
         self._in_flight += 1
         meters.HTTP_IN_FLIGHT.inc()
@@ -92,6 +139,7 @@ class _Exchange:
     __slots__ = (
         "_body_bytes",
         "_complete",
+        "_inflow",
         "_limit",
         "_receive",
         "_send",
@@ -101,7 +149,7 @@ class _Exchange:
         "status",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limit: int, inflow: Inflow | None = None) -> None:
         self.scope = scope
         scope[LOGGED] = {}
         self.request_id = scope[REQUEST_ID] = _request_id(scope["headers"])
@@ -110,12 +158,15 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._limit = limit
+        self._inflow = inflow
         self._body_bytes = 0
         self._complete = trio.Event()
 
     async def receive(self) -> Message:
         """Return the next message for the framework; a body beyond the limit ends there, its rest is dropped."""
         while True:
+            if self._inflow is not None:
+                await self._inflow.room()
             message = await self._receive()
             if message["type"] != "http.request":
                 self.client_gone = True
@@ -129,6 +180,10 @@ class _Exchange:
             if self._body_bytes > self._limit:
                 self.scope[TOO_LARGE] = True
                 return {"type": "http.request", "body": b"", "more_body": False}
+            if self._inflow is not None:
+                if self._inflow.dropped and message.get("more_body", False):
+                    continue
+                self._inflow.came(len(message.get("body", b"")))
             return message
 
     async def send(self, message: Message) -> None:
@@ -172,6 +227,11 @@ def _account(exchange: _Exchange, taken_s: float) -> None:
         client=(scope.get("client") or ("",))[0],
         **scope[LOGGED],
     )
+
+
+def _pattern(scope: Scope) -> str:
+    """Return method and path, the instance key in it as in a route's pattern."""
+    return f"{scope['method']} {_KEY_PART.sub('/<key>', scope['path'])}"
 
 
 def _request_id(headers: list[tuple[bytes, bytes]]) -> str:

@@ -130,6 +130,21 @@ class BodyTooLarge(ApiError):
     status = 413
 
 
+class UploadTimeout(ApiError):
+    """The file did not arrive in time; send it again."""
+
+    code = "request_timeout"
+    status = 408
+    retryable = True
+
+
+class RangeNotSatisfiable(ApiError):
+    """The range lies behind the end of the file."""
+
+    code = "range_not_satisfiable"
+    status = 416
+
+
 class NotJson(ApiError):
     """The body must be JSON; send Content-Type: application/json."""
 

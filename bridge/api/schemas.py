@@ -212,6 +212,27 @@ class Qr(Struct, frozen=True):
     expires_at: datetime
 
 
+class UploadedMedia(Struct, frozen=True):
+    """Answer of POST /media/{key}. `url` opens the file without a key until `expires_at`."""
+
+    media_id: str
+    sha256: str
+    mime_type: str
+    size: int
+    filename: str
+    expires_at: datetime
+    url: str
+    media_path: str
+
+
+class MediaAgain(Struct, frozen=True):
+    """Answer of POST /media/{key}/{media_id}/retry; the event media.updated tells how it ended."""
+
+    status: str
+    media_id: str
+    attempts: int
+
+
 def _utc(at: datetime | None) -> datetime | None:
     return None if at is None else at.astimezone(UTC)
 

@@ -37,6 +37,32 @@ class SendText(Send, frozen=True, kw_only=True):
     link_preview: Any = None
 
 
+class SendFile(Send, frozen=True, kw_only=True):
+    """A file to send, by exactly one of the first three: POST /message/send-sticker."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None
+    base64: Annotated[str, Meta(min_length=1)] | None = None
+    media_id: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+
+
+class SendVoice(SendFile, frozen=True, kw_only=True):
+    """Body of POST /message/send-voice."""
+
+    view_once: bool = False
+
+
+class SendMedia(SendFile, frozen=True, kw_only=True):
+    """Body of POST /message/send-media."""
+
+    type: Literal["image", "video", "audio", "file", "document"]
+    caption: Annotated[str, Meta(max_length=4096)] | None = None
+    filename: Annotated[str, Meta(max_length=255)] | None = None
+    mime_type: Annotated[str, Meta(max_length=200)] | None = None
+    is_ptt: bool = False
+    view_once: bool = False
+    gif: bool = False
+
+
 class Message(Struct, frozen=True):
     """A reference to a message: how far it has come, and what to ask for it by."""
 

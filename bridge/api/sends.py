@@ -18,6 +18,8 @@ class Content:
     """What a request asks to send: the row's body, plain JSON."""
 
     body: Mapping[str, Any]
+    kind: str | None = None
+    """Where the kind depends on the request."""
     meaning: object = None
     """What a repeated request with the same Idempotency-Key must be equal in, where that is not the body."""
 
@@ -34,6 +36,8 @@ class SendCall:
     kind: str
     request: type[schemas.Send]
     read: Read
+    with_file: bool = False
+    """Whether its body may hold a file, and the send may take as long as that takes."""
 
 
 async def _text(call: Call, _: InstanceKey, request: schemas.SendText) -> Content:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bridge.domain.ids import CommandId
+from bridge.domain.media import Media
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +69,5 @@ class Event:
     message: MessageRow | None = None
     status: StatusChange | None = None
     outcome: Outcome | None = None
+    media: Media | None = None
+    """The file that its message carries; it is downloaded beside the event."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from bridge.domain.media import Media
+from bridge.engine.attachments import carried
 from bridge.protos import e2e
 
 _WRAPPERS = frozenset(
@@ -64,6 +66,7 @@ class Content:
     quoted: Mapping[str, object] | None = None
     extra: Mapping[str, object] = field(default_factory=lambda: _NOTHING)
     """Fields of `data` that only this kind has."""
+    media: Media | None = None
 
 
 def unwrap(message: "e2e.Message") -> "e2e.Message":
@@ -88,7 +91,8 @@ def read(message: "e2e.Message") -> Content | None:
         quoted = None
         if context is not None and context.ByteSize():
             mentions, quoted = tuple(context.mentionedJID), _quoted(context)
-        return Content(kind, name, text, mentions, quoted, _extra(kind, part.name, value))
+        media = carried(part.name, kind, value) if kind in _MEDIA else None
+        return Content(kind, name, text, mentions, quoted, _extra(kind, part.name, value), media)
     return None
 
 

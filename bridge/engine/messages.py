@@ -184,6 +184,7 @@ def _about(
         chat=chat,
         flags=_FROM_ME if from_me else _FROM_OTHERS,
         message=row,
+        media=kept.media if kept is not None else None,
     )
 
 

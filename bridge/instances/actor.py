@@ -9,7 +9,6 @@ import math
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -18,13 +17,12 @@ import trio
 
 from bridge.domain import effects as fx
 from bridge.domain import signals as sig
-from bridge.domain.ids import InstanceKey, NodeId
+from bridge.domain.ids import InstanceKey
 from bridge.domain.questions import Question
 from bridge.domain.session import Needs, Session, State, decide
 from bridge.engine.answers import answer
 from bridge.engine.errors import EngineDown, EngineError
 from bridge.engine.journal import Record
-from bridge.engine.pool import EnginePool
 from bridge.engine.session import Session as EngineSession
 from bridge.instances import announce
 from bridge.instances.errors import Busy
@@ -32,13 +30,13 @@ from bridge.instances.inbox import Inbox
 from bridge.instances.leaving import not_online, unlink
 from bridge.instances.messages import Delete, Emit, Logout, Lost, Message, Reported, Send, StoreLost, Told
 from bridge.instances.outbox import Outbox, Outgoing
+from bridge.instances.parts import Parts
 from bridge.instances.pulse import Pulse
 from bridge.instances.qr import QrBoard
 from bridge.instances.recipients import Recipients
 from bridge.instances.recovery import remembered, restricted_for_s, settle_commands
 from bridge.instances.sending import Sender
 from bridge.store.errors import StoreUnavailable
-from bridge.store.store import Store
 from supervisor import Actor, ActorDown, Failed
 
 T = TypeVar("T")
@@ -54,18 +52,6 @@ QUESTIONS_AT_ONCE = 2
 """Less than what a host leaves beside the outbox's sends."""
 BATCH = 256
 """Records that are committed together at the most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What every actor of this bridge shares."""
-
-    store: Store
-    engines: EnginePool
-    node: NodeId
-    send_timeout_s: float = 20.0
-    self_check_s: float = 300.0
-    """After so long a silence WhatsApp is asked whether it still hears us; 0: never."""
 
 
 class InstanceActor(Actor[Message]):
@@ -126,8 +112,11 @@ class InstanceActor(Actor[Message]):
         self.qr.clear()
         self._pump_ended = trio.Event()
         self._pump_ended.set()
-        self.inbox = Inbox(self._store, row, self._parts.node, epoch)
-        self._sender = Sender(self._store, self.inbox, self._online_engine, timeout_s=self._parts.send_timeout_s)
+        parts = self._parts
+        self.inbox = Inbox(self._store, row, parts.node, epoch, parts.incoming)
+        self._sender = Sender(
+            self._store, self.inbox, self._online_engine, timeout_s=parts.send_timeout_s, attacher=parts.attacher
+        )
         self.outbox = Outbox(self._send)
         await self.nursery.start(self.outbox.run)
         await self._replay()
@@ -323,6 +312,11 @@ class InstanceActor(Actor[Message]):
     def online(self) -> bool:
         """Whether a message that comes now would be sent."""
         return self._online_engine() is not None
+
+    @property
+    def engine(self) -> EngineSession | None:
+        """The session, while it is online."""
+        return self._online_engine()
 
     async def check_recipient(self, to: str) -> None:
         """Raise `UnknownRecipient` when WhatsApp can be asked about `to` and does not know it."""

@@ -25,10 +25,11 @@ from bridge.engine.session import Sent
 from bridge.errors import BridgeError
 from bridge.ids import new_command_id, new_instance_key
 from bridge.instances import announce
-from bridge.instances.actor import InstanceActor, Parts
+from bridge.instances.actor import InstanceActor
 from bridge.instances.errors import AlreadyConnected, Busy, InstanceDown, NotConnected, SendUnknown
 from bridge.instances.messages import Delete, Emit, Logout, Message, Send, Told
 from bridge.instances.pairing import Watch, ask_for_code
+from bridge.instances.parts import Parts
 from bridge.instances.qr import PairCode, QrCode
 from bridge.instances.recovery import outgoing
 from bridge.instances.refs import Connecting, MessageRef, earlier
@@ -327,6 +328,11 @@ class Directory:
             await erase(self._store, key, self._parts.node)
         else:
             await self._ask(self._find(key), Delete(), 2 * ASK_S)
+
+    @property
+    def actors(self) -> Mapping[InstanceKey, InstanceActor]:
+        """All actors, running or not."""
+        return self._actors
 
     async def query(self, key: InstanceKey, question: Question[T], timeout_s: float = ASK_S) -> T:
         """Ask WhatsApp as this instance; raise `NotConnected`, or `EngineError` when there is no answer in time."""

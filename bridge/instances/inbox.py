@@ -9,6 +9,7 @@ from bridge.domain.ids import Epoch, NodeId
 from bridge.domain.signals import Signal
 from bridge.engine.journal import Record
 from bridge.engine.translate import Context, advance, translate
+from bridge.media.incoming import Incoming
 from bridge.store.events import Draft
 from bridge.store.rows import InstanceRow
 from bridge.store.store import Store
@@ -18,8 +19,11 @@ from bridge.webhooks.envelope import InstanceView, draft
 class Inbox:
     """Turns records into events and stores them; one per start of an actor, because it writes under one epoch."""
 
-    def __init__(self, store: Store, row: InstanceRow, node: NodeId, epoch: Epoch) -> None:
+    def __init__(
+        self, store: Store, row: InstanceRow, node: NodeId, epoch: Epoch, incoming: Incoming | None = None
+    ) -> None:
         self._store = store
+        self._incoming = incoming
         self.node = node
         self.epoch = epoch
         self._context = Context()
@@ -48,6 +52,8 @@ class Inbox:
                 else:
                     signals.append(found)
             self._context = advance(record, self._context)
+        if self._incoming is not None:
+            events = await self._incoming.expect(self.view.key, events)
         await self.emit(events)
         return signals
 

@@ -23,12 +23,20 @@ async def composed(session: Session, message: Outgoing, quote: Quote | None, tim
 class Kind:
     """One kind of message."""
 
-    deliver: Deliver = composed
+    deliver: Deliver | None = composed
+    """None for one with a file: `bridge.instances.attach` sends it."""
     text: Callable[[Body], str | None] = lambda body: body.get("text")
     """The words that the message's row keeps."""
 
 
+ATTACHED = Kind(deliver=None, text=lambda body: body.get("caption"))
+
 KINDS: Mapping[str, Kind] = {
     "text": Kind(),
+    "image": ATTACHED,
+    "video": ATTACHED,
+    "audio": ATTACHED,
+    "document": ATTACHED,
+    "sticker": ATTACHED,
 }
 """By the `kind` of a command's row, which is also the message's kind in events and answers."""

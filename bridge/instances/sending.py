@@ -16,6 +16,7 @@ from bridge.engine.session import Sent
 from bridge.engine.session import Session as EngineSession
 from bridge.errors import BridgeError
 from bridge.instances import announce
+from bridge.instances.attach import Attacher
 from bridge.instances.errors import NotConnected, SendFailed, SendUnknown
 from bridge.instances.inbox import Inbox
 from bridge.instances.kinds import KINDS
@@ -30,12 +31,19 @@ class Sender:
     """Sends the messages of one actor over whatever session is open."""
 
     def __init__(
-        self, store: Store, inbox: Inbox, engine: Callable[[], EngineSession | None], *, timeout_s: float
+        self,
+        store: Store,
+        inbox: Inbox,
+        engine: Callable[[], EngineSession | None],
+        *,
+        timeout_s: float,
+        attacher: Attacher | None = None,
     ) -> None:
         self._store = store
         self._inbox = inbox
         self._engine = engine
         self._timeout_s = timeout_s
+        self._attacher = attacher
 
     async def send(self, message: Outgoing) -> None:
         """Send one message, store the outcome, answer its caller. Only a store that fails makes this raise."""
@@ -71,7 +79,11 @@ class Sender:
         if message.queued:  # from here on a crash leaves its outcome unknown
             await self._store.commands.start(message.command, self._inbox.node, self._inbox.epoch)
         try:
-            return await KINDS[message.kind].deliver(session, message, quote, self._timeout_s)
+            deliver = KINDS[message.kind].deliver
+            if deliver is not None:
+                return await deliver(session, message, quote, self._timeout_s)
+            assert self._attacher is not None
+            return await self._attacher.deliver(self._inbox.view.key, session, message, quote, self._timeout_s)
         except EngineError as error:
             return SendFailed(str(error)) if error.certain else SendUnknown()
 

@@ -18,6 +18,10 @@ class Links:
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
+    def use(self, secret: bytes) -> None:
+        """Sign and check with another secret from now on."""
+        self._secret = secret
+
     def sign(self, path: str, expires_at: float) -> str:
         """Return `path` (with its leading slash) with a signature that opens it until `expires_at`."""
         exp = str(int(expires_at))

@@ -5,7 +5,6 @@ obstore's asynchronous calls want asyncio, so its blocking ones run on media's t
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from obstore.exceptions import BaseError
 from obstore.exceptions import NotFoundError as Missing
 from obstore.store import S3Store
 
+from bridge.media.bucket import Bucket
 from bridge.media.errors import MediaStoreFailed
 from bridge.media.files import in_thread, is_name
 from bridge.media.spool import Spool
@@ -26,22 +26,6 @@ PART_BYTES = 8 * 1024 * 1024
 PARTS_AT_ONCE = 2
 REQUEST_TIMEOUT_S = 60
 RETRY_S = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """Where an S3-compatible store is."""
-
-    url: str
-    """`s3://bucket` or `s3://bucket/prefix`."""
-    endpoint: str = ""
-    """Of a store that is not Amazon's: `https://host:port`."""
-    region: str = "us-east-1"
-    access_key: str = ""
-    secret_key: str = ""
-
-    def __repr__(self) -> str:
-        return f"Bucket(url={self.url!r}, endpoint={self.endpoint!r})"  # what has a repr ends in a log
 
 
 class ObjectFiles:

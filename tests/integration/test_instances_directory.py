@@ -14,10 +14,10 @@ from bridge.domain.sends import SendOptions
 from bridge.domain.signals import Signal
 from bridge.engine.pool import EngineConfig, EnginePool
 from bridge.ids import new_instance_key, new_node_id
-from bridge.instances.actor import Parts
 from bridge.instances.directory import Directory
 from bridge.instances.errors import NotConnected
 from bridge.instances.messages import Told
+from bridge.instances.parts import Parts
 from bridge.store.errors import InstanceNotFound
 from bridge.store.store import Store
 from supervisor import Backoff, Intensity

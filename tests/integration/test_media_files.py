@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bridge.media.bucket import Bucket
 from bridge.media.errors import MediaStoreFailed, MediaTooLarge
 from bridge.media.files import Files, LocalFiles, spool_of
-from bridge.media.s3 import Bucket, ObjectFiles
+from bridge.media.s3 import ObjectFiles
 from bridge.media.spool import Spool, Spooled
 from tests.support.s3 import running_s3
 

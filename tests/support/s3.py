@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import httpx2
 
-from bridge.media.s3 import Bucket
+from bridge.media.bucket import Bucket
 
 START_S = 60.0
 BUCKET = "bridge-media"

@@ -1,5 +1,6 @@
 """The kinds that can be sent: both sides of the table agree, and what cannot be known is not claimed."""
 
+from bridge.api.send_files import FILE_KINDS, FILE_SENDS
 from bridge.api.sends import SENDS
 from bridge.domain import questions
 from bridge.engine.answers import ANSWERS
@@ -8,8 +9,10 @@ from bridge.instances.kinds import KINDS, composed
 
 
 def test_every_call_that_sends_has_its_kind_and_every_kind_its_call() -> None:
-    assert {send.kind for send in SENDS} == set(KINDS)
-    assert len({send.path for send in SENDS}) == len(SENDS)
+    calls = (*SENDS, *FILE_SENDS)
+    assert {send.kind for send in calls} | FILE_KINDS == set(KINDS)
+    assert len({send.path for send in calls}) == len(calls)
+    assert {name for name, kind in KINDS.items() if kind.deliver is None} == FILE_KINDS
 
 
 def test_every_kind_is_composed_or_has_its_own_way() -> None:

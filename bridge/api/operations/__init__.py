@@ -7,11 +7,12 @@ shows={...})`. A test names those that are missing.
 from collections.abc import Mapping
 
 from bridge.api.openapi import Operation
-from bridge.api.operations import deliveries, events, instances, keys, messages, people, service, webhooks
+from bridge.api.operations import deliveries, events, instances, keys, media, messages, people, service, webhooks
 
 OPERATIONS: Mapping[str, Operation] = {
     **instances.OPERATIONS,
     **messages.OPERATIONS,
+    **media.OPERATIONS,
     **keys.OPERATIONS,
     **people.OPERATIONS,
     **webhooks.OPERATIONS,

@@ -16,6 +16,7 @@ from bridge.api.call import Call, Route, answer
 from bridge.api.context import ApiContext, MessageRef
 from bridge.api.idempotency import idempotency_key, request_hash
 from bridge.api.problems import InvalidField, InvalidRecipientField, NotSupported, OutcomeUnknown, SendFailed
+from bridge.api.send_files import FILE_SENDS
 from bridge.api.sends import SENDS, SendCall
 from bridge.domain.identity import InvalidRecipient, Recipient, parse_recipient
 from bridge.domain.ids import InstanceKey
@@ -26,7 +27,18 @@ _TAKEN = frozenset({"sent", "delivered", "read", "played"})
 
 def routes(context: ApiContext) -> tuple[Route, ...]:
     calls = MessageCalls(context)
-    return tuple(Route("POST", send.path, partial(calls.send, send), Access.SEND, Reach.ONE) for send in SENDS)
+    largest = context.limits.inline_bytes
+    return tuple(
+        Route(
+            "POST",
+            send.path,
+            partial(calls.send, send),
+            Access.SEND,
+            Reach.ONE,
+            body_bytes=largest if send.with_file else None,
+        )
+        for send in (*SENDS, *FILE_SENDS)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +54,20 @@ class MessageCalls:
         options = self._options(request)
         repeated = idempotency_key(call.headers)
         content = await send.read(call, key, request)
+        kind = content.kind or send.kind
         body: dict[str, Any] = {**content.body}
         if request.reply_to:
             body["reply_to"] = request.reply_to
         if options.metadata is not None:
             body["metadata"] = options.metadata
         meaning = (to, content.meaning or content.body, request.reply_to or None)
-        with call.promised():
+        with call.promised(self.context.limits.transfer_s if send.with_file else 0):
             ref = await self.context.directory.send(
                 key,
-                send.kind,
+                kind,
                 to,
                 body,
-                request_hash=request_hash(send.kind, meaning),
+                request_hash=request_hash(kind, meaning),
                 idempotency_key=repeated,
                 options=options,
             )

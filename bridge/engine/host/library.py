@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from bridge.engine.codes import SUBSCRIBED, Code
+from bridge.engine.host.transfers import Transfers
 from bridge.engine.wire import Argument
 
 NEONIZE_VERSION = "0.5.2"
@@ -73,6 +74,7 @@ class Library:
             raise NoLibrary(str(error)) from error
         self.binder: Any = _binder
         self.path = folder / generated_name()
+        self.transfers = Transfers(_binder)
         self._stop = _binder.gocode["Stop"]
         self._stop.restype = None  # the binder takes a pointer from it and frees it, but the function returns nothing
         self._stop.argtypes = [ctypes.c_char_p]

@@ -14,6 +14,8 @@ from bridge.engine.host.gate import Gate, HeldBack
 from bridge.engine.host.library import METHODS, Library, Start
 from bridge.engine.host.output import Output
 from bridge.engine.host.sessions import QUIET_S, HostSession, Life, StillOwned
+from bridge.engine.host.transfers import METHODS as TRANSFERS
+from bridge.engine.host.transfers import NoTurn, Turns
 from bridge.engine.wire import Call, Close, FromBridge, Hello, Open, Ping, Pong, Progress, Reply, Stop
 
 CALL_THREADS = 128
@@ -41,6 +43,7 @@ class Host:
         self._proxy = hello.sandbox.proxy if hello.sandbox is not None else None
         self._output = output
         self._gate = Gate()
+        self._turns = Turns()
         self._sessions: dict[str, HostSession] = {}
         self._mutex = threading.Lock()
         self._threads = ThreadPoolExecutor(CALL_THREADS, thread_name_prefix="call")
@@ -54,6 +57,11 @@ class Host:
                 session = self._sessions.get(message.key)
                 if session is not None and session.opened == message.opened:
                     session.progress(message.taken, message.acked)
+            case Call(method=method) if method in TRANSFERS:
+                # not from the pool: files would take the threads of texts
+                threading.Thread(
+                    target=self._answer, args=(message.call, partial(self._transfer, message)), daemon=True
+                ).start()
             case Call():
                 self._threads.submit(self._answer, message.call, partial(self._call, message))
             case Open():
@@ -160,6 +168,16 @@ class Host:
                 return self._library.call(message.method, session.client, message.arguments)
         finally:
             session.calls.release()
+
+    def _transfer(self, message: Call) -> bytes:
+        session = self._live(message.key)
+        *arguments, size_bytes = message.arguments
+        try:
+            with self._turns.take(int(size_bytes), message.expires_at), self._gate.call(message.expires_at):
+                self._live(message.key)
+                return TRANSFERS[message.method](self._library.transfers, session.client, *arguments)
+        except NoTurn as error:
+            raise Refused((error.__doc__ or "").rstrip(":.")) from error
 
     def _close(self, key: str) -> bytes:
         with self._mutex:

@@ -120,7 +120,9 @@ class MediaCalls:
             head["Content-Range"] = f"bytes {start}-{stop - 1}/{row.size_bytes}"
         status = 200 if part is None else 206
         if call.request.method == "HEAD":
-            return Response("", status, head)
+            response = Response("", status, head)
+            response.headers["Content-Length"] = head["Content-Length"]  # not of the body, which stays away
+            return response
         pieces = self.media.read(row, start, stop)
         try:
             first = await anext(pieces, b"")

@@ -81,7 +81,8 @@ where id = %(id)s and status = 'pending'
 -- name: again
 -- Somebody asks for another attempt; one that has failed begins anew, one that waits is due now.
 update bridge.media
-set status = 'pending', attempts = case when status = 'pending' then attempts else 0 end, gone = 0, next_at = now(),
+set status = 'pending', attempts = case when status = 'pending' then attempts else 0 end,
+    gone = case when status = 'pending' then gone else 0 end, next_at = now(),
     expires_at = greatest(expires_at, now() + %(keep_s)s * interval '1 second')
 where instance_key = %(instance_key)s and id = %(id)s and status <> 'available' and source is not null
 returning

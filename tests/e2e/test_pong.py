@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.stack import Stack, running, until
+from tests.support.stack import WITH_SANDBOX, Stack, running, until
 
 PHONE, CONTACT = "4915100000001", "4915100000002"
 
@@ -20,7 +20,7 @@ async def test_a_ping_is_answered_through_the_bridge_by_the_example(tmp_path: Pa
         "PONG_API_URL": f"http://127.0.0.1:{port}",
         "PONG_API_KEY_FILE": str(tmp_path / "data" / "api-key"),
     }
-    async with running(Stack(tmp_path / "data", environment, ("--port", str(port)))) as stack:
+    async with running(Stack(tmp_path / "data", environment, (*WITH_SANDBOX, "--port", str(port)))) as stack:
         await stack.sandbox.create_phone(CONTACT, "Ann")
         await stack.pair(PHONE)
         await stack.sandbox.send(CONTACT, PHONE, "Ping")

@@ -114,7 +114,13 @@ class App:
         self.store.events.on_commit(self.dispatcher.wake)
         self.replayer = Replayer(self.store, wake=self.dispatcher.wake)
         self._stopping = trio.Event()
-        self.janitor = Janitor(self.store, audit_s=settings.audit_days * 86_400, media=self.media.library)
+        self.janitor = Janitor(
+            self.store,
+            audit_s=settings.audit_days * 86_400,
+            events_s=settings.event_days * 86_400,
+            messages_s=settings.message_days * 86_400,
+            media=self.media.library,
+        )
         context = ApiContext(
             store=self.store,
             directory=self.directory,

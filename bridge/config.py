@@ -43,6 +43,10 @@ class Settings:
     """What the audit trail keeps: changes, all (sends and reads too), or off."""
     audit_days: float = 90.0
     """How long it keeps it."""
+    event_days: float = 60.0
+    """How long events are kept for pulling and replays, with their deliveries; 0: for ever. What waits is kept anyway."""
+    message_days: float = 0.0
+    """How long messages are kept; 0: for ever."""
     metrics: str = "key"
     """/metrics: key (a viewer's at least), open to everybody who can connect, or off."""
     webhook_url: str = ""
@@ -118,6 +122,8 @@ class Settings:
         _require(self.audit in ("changes", "all", "off"), "audit", "changes, all or off")
         _require(self.metrics in ("key", "open", "off"), "metrics", "key, open or off")
         _require(1 <= self.audit_days <= 3650, "audit_days", "days from 1 to 3650")
+        for name in ("event_days", "message_days"):
+            _require(getattr(self, name) == 0 or 1 <= getattr(self, name) <= 3650, name, "0 or days from 1 to 3650")
         _require(
             all(_is_network(entry) for entry in self.trusted_proxies),
             "trusted_proxies",

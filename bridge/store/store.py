@@ -30,6 +30,7 @@ from bridge.store.migrate import migrate
 from bridge.store.pool import Pool, conninfo_for
 from bridge.store.queries import load
 from bridge.store.replays import Replays
+from bridge.store.retention import Retention
 from bridge.store.settings import Settings
 from bridge.store.trio_psycopg import TrioConnection
 from bridge.vault import Vault
@@ -63,6 +64,7 @@ class Store:
         self.events.on_stored(self.feed.wake)
         self.endpoints = Endpoints(self.pool, vault)
         self.replays = Replays(self.pool)
+        self.retention = Retention(self.pool)
         self.deliveries = Deliveries(self.pool, vault)
         self.housekeeping = Housekeeping(self.pool)
         self._hints = Hints(

@@ -1,0 +1,23 @@
+-- Retention: what is forgotten after its time, a batch at once.
+
+-- name: events
+-- Old events, with their deliveries that are over; never one that is still to be delivered, and none while a replay looks for
+-- events. Ids sort by time.
+with old as materialized (
+    select e.id
+    from bridge.event e
+    where e.id < %(before)s
+      and not exists (select from bridge.delivery d where d.event_id = e.id and d.state = 'pending')
+      and not exists (select from bridge.replay r where r.state = 'running')
+    order by e.id
+    limit %(limit)s
+), deliveries as (
+    delete from bridge.delivery d using old o where d.event_id = o.id and d.state <> 'pending'
+)
+delete from bridge.event e using old o where e.id = o.id
+
+-- name: messages
+-- Old messages.
+delete from bridge.message where ctid = any (array(
+    select ctid from bridge.message where at < now() - make_interval(secs => %(older_than_s)s) limit %(limit)s
+))

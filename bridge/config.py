@@ -44,7 +44,7 @@ class Settings:
     audit_days: float = 90.0
     """How long it keeps it."""
     event_days: float = 60.0
-    """How long events are kept for pulling and replays, with their deliveries; 0: for ever. What waits is kept anyway."""
+    """How long events are kept for pulling and replays; 0: for ever. What is to be delivered is kept anyway."""
     message_days: float = 0.0
     """How long messages are kept; 0: for ever."""
     metrics: str = "key"

@@ -27,6 +27,7 @@ from bridge.store.keys import Keys
 from bridge.store.media import MediaRows
 from bridge.store.messages import Messages
 from bridge.store.migrate import migrate
+from bridge.store.notices import Notices
 from bridge.store.pool import Pool, conninfo_for
 from bridge.store.queries import load
 from bridge.store.replays import Replays
@@ -63,6 +64,7 @@ class Store:
         self.feed = Feed(self.pool)
         self.events.on_stored(self.feed.wake)
         self.endpoints = Endpoints(self.pool, vault)
+        self.notices = Notices(self.pool)
         self.replays = Replays(self.pool)
         self.retention = Retention(self.pool)
         self.deliveries = Deliveries(self.pool, vault)

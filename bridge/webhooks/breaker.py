@@ -10,6 +10,10 @@ from bridge.domain.lanes import TOO_MANY, Answer
 from bridge.domain.schedule import ASKED_MAX_S, JITTER, SLOW_WAIT_S
 
 OPEN_AFTER_LANES = 5
+NOTE_AFTER_S = 60.0
+"""Of nothing but failures, before that is stored: an endpoint that fails now and then costs no writes."""
+DISABLE_AFTER_S = 5 * 86_400.0
+"""Of nothing but failures, after which an endpoint is disabled."""
 PROBE_FIRST_S = 1.0
 PROBE_MAX_S = 30.0
 
@@ -34,6 +38,8 @@ class Breaker:
     probe_wait_s: float = PROBE_FIRST_S
     succeeded_at: float | None = None
     """Wall clock, seconds since 1970."""
+    failing_from: float | None = None
+    """Wall clock of the first failure since the last success."""
 
     def free(self, now: float) -> int:
         """Return how many more lanes may be claimed."""
@@ -45,7 +51,7 @@ class Breaker:
         """Note a success; return the lanes that need not wait any longer, None meaning all."""
         was_held, waiting = self.probe_at is not None, frozenset(self.unreachable - {lane})
         self.forget()
-        self.succeeded_at = at
+        self.succeeded_at, self.failing_from = at, None
         return None if was_held else waiting
 
     def forget(self) -> None:
@@ -53,6 +59,12 @@ class Breaker:
         self.failing.clear()
         self.unreachable.clear()
         self.probe_at, self.probe_wait_s = None, PROBE_FIRST_S
+
+    def failing_since(self, at: float, stored: float | None) -> float:
+        """Note a failure at `at`; return since when every attempt has failed, as far back as is `stored`."""
+        if self.failing_from is None:
+            self.failing_from = at
+        return self.failing_from if stored is None else min(stored, self.failing_from)
 
     def failed(self, lane: str, answer: Answer, now: float, *, jitter: float) -> bool:
         """Note a failure; return whether the endpoint is held from now on."""

@@ -22,7 +22,9 @@ from bridge.net.guard import Guard
 from bridge.store.deliveries import Attempted, ClaimedLane, Deliveries, Pending, Released
 from bridge.store.endpoints import Endpoints
 from bridge.store.errors import StoreUnavailable
-from bridge.webhooks.breaker import Breaker
+from bridge.store.notices import Notices
+from bridge.webhooks.breaker import DISABLE_AFTER_S, NOTE_AFTER_S, Breaker
+from bridge.webhooks.notice import FAILED_REASON, GONE_REASON, paused
 from bridge.webhooks.post import Poster
 
 log = structlog.get_logger()
@@ -46,6 +48,8 @@ class DeliveryStore(Protocol):
     def deliveries(self) -> Deliveries: ...
     @property
     def endpoints(self) -> Endpoints: ...
+    @property
+    def notices(self) -> Notices: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,10 @@ class Dispatcher:
         self._breakers: dict[EndpointId, Breaker] = {}
         self._attempted: list[Attempted] = []
         self._released: list[Released] = []
-        self._paused: set[EndpointId] = set()
+        self._halted: dict[EndpointId, tuple[str, str]] = {}
+        """Endpoints that are to be paused or disabled, and why."""
+        self._failing: dict[EndpointId, float | None] = {}
+        """Since when endpoints have only failed, or that they are well again, to be stored."""
         self._hastened: dict[EndpointId, frozenset[str] | None] = {}
         self._due: list[float] = []
         self._running: set[tuple[EndpointId, str]] = set()
@@ -197,7 +204,7 @@ class Dispatcher:
         claim = claim and not self._stopping
         claimed_at = trio.current_time()
         try:
-            if not claim or self._outage or self._hastened or self._paused:
+            if not claim or self._outage or self._hastened or self._halted or self._failing:
                 await self._store.deliveries.settle(self._node, attempted, released)
                 await self._mend()
                 attempted, released = [], []
@@ -264,11 +271,18 @@ class Dispatcher:
         )
 
     async def _mend(self) -> None:
-        """Pause endpoints that said that they are gone; make the lanes of those due that are well again."""
-        while self._paused:
-            id = next(iter(self._paused))
-            await self._store.endpoints.set_state(id, "paused", "the receiver answered 410 Gone")
-            self._paused.discard(id)
+        """Store what became of endpoints: gone, failing for long, well again, whose lanes are then due."""
+        while self._halted:
+            id, (state, reason) = next(iter(self._halted.items()))
+            row = await self._store.endpoints.set_state(id, state, reason)
+            if row is not None:
+                await self._store.notices.announce(paused(row, time.time()))
+                self._signal.set()
+            del self._halted[id]
+        while self._failing:
+            id, since = next(iter(self._failing.items()))
+            await self._store.endpoints.note_failing(id, since)
+            del self._failing[id]
         while self._hastened:
             id, keys = next(iter(self._hastened.items()))
             await self._store.deliveries.hasten(id, None if keys is None else sorted(keys))
@@ -343,6 +357,8 @@ class Dispatcher:
         self._counts[decision.fate] += 1
         if answer.ok:
             waiting = breaker.succeeded(lane.key, wall)
+            if to.failing_since is not None:
+                self._failing[to.id] = None
             if waiting is None or waiting:
                 self._hastened[to.id] = waiting
                 self._signal.set()
@@ -351,9 +367,15 @@ class Dispatcher:
             log.warning("webhook.endpoint_held", endpoint=to.id, status=answer.status, error=answer.error)
         if breaker.probe_at is not None:
             heapq.heappush(self._due, breaker.probe_at)
+        since = breaker.failing_since(wall, to.failing_since)
+        if to.failing_since is None and wall - since >= NOTE_AFTER_S:
+            self._failing[to.id] = since
         if decision.pause_endpoint:
-            self._paused.add(to.id)
+            self._halted[to.id] = ("paused", GONE_REASON)
             log.warning("webhook.endpoint_paused", endpoint=to.id, status=answer.status)
+        elif wall - since >= DISABLE_AFTER_S:
+            self._halted[to.id] = ("disabled", FAILED_REASON)
+            log.error("webhook.endpoint_disabled", endpoint=to.id, error=answer.error)
         if decision.fate is not Fate.RETRY:
             log.warning("webhook.delivery_given_up", endpoint=to.id, event_id=pending.event_id, fate=decision.fate)
         return decision

@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 ASYNC_OFF := ASYNC109,ASYNC114,ASYNC124,ASYNC9
 ONCE   ?=
 
-.PHONY: install lock demo test conformance check format bench clean
+.PHONY: install lock demo test contract conformance check format bench clean
 
 install: $(READY)
 
@@ -37,6 +37,9 @@ WORKERS ?= 3
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
+
+contract: $(READY)  ## The original's contract: a line per route and event.
+	@$(BIN)/python -m pytest -v tests/e2e/test_go_contract.py
 
 conformance: $(READY)  ## What the sandbox can do, shown by the real, unmodified neonize.
 	@$(BIN)/python -m pytest -v tests/conformance

@@ -22,12 +22,15 @@ from bridge.api.routes import (
     docs,
     events,
     health,
+    hook,
     instances,
     keys,
     media,
     messages,
+    outbox,
     pairing,
     people,
+    phones,
     webhooks,
 )
 
@@ -48,6 +51,9 @@ def all_routes(context: ApiContext, gate: Gate) -> list[Route]:
         *deliveries.routes(context),
         *events.routes(context),
         *media.routes(context, gate),
+        *outbox.routes(context),
+        *phones.routes(context),
+        *hook.routes(context),
     ]
     return [*routes, *docs.routes(lambda: all_routes(context, gate))]
 

@@ -3,7 +3,7 @@
 The bridge's real parts fulfil these by their shape, so that this package imports neither actors nor engines.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -12,7 +12,7 @@ import trio
 
 from bridge.domain.ids import CommandId, EndpointId, EventId, InstanceKey, KeyId, MessageId, NodeId
 from bridge.domain.lanes import Answer
-from bridge.domain.questions import Question
+from bridge.domain.questions import PhoneFound, Question
 from bridge.domain.sends import SendOptions
 from bridge.media.service import MediaService
 from bridge.store.contacts import ContactRow
@@ -20,8 +20,9 @@ from bridge.store.deliveries import DeliveryRow
 from bridge.store.endpoints import EndpointRow, EndpointSpec, Lag
 from bridge.store.feed import Batch, Filter
 from bridge.store.instance_log import LogRow
+from bridge.store.messages import StoredMessage
 from bridge.store.replays import ReplayRow, Selection
-from bridge.store.rows import AuditRow, InstanceRow, KeyRow, NewKey, Page
+from bridge.store.rows import AuditRow, CommandRow, InstanceRow, KeyRow, NewKey, Page
 
 T = TypeVar("T")
 
@@ -131,6 +132,33 @@ class Directory(Protocol):
         idempotency_key: str | None,
         options: SendOptions,
     ) -> MessageRef: ...
+    async def look_up(self, key: InstanceKey, phones: Sequence[str], *, fresh: bool) -> "Sequence[Lookup]": ...
+    async def cancel(self, key: InstanceKey, command: CommandId) -> None: ...
+
+
+class Lookup(Protocol):
+    """What is known of a number, and whether WhatsApp was asked just now."""
+
+    @property
+    def found(self) -> PhoneFound: ...
+    @property
+    def cached(self) -> bool: ...
+
+
+class Messages(Protocol):
+    """The messages that instances know, for reading."""
+
+    async def find(self, key: InstanceKey, message_id: str, /) -> StoredMessage | None: ...
+    async def data(self, key: InstanceKey, message: StoredMessage, /) -> Mapping[str, Any] | None: ...
+
+
+class Commands(Protocol):
+    """The sends and how far they are, for reading."""
+
+    async def get(self, id: CommandId, /) -> CommandRow | None: ...
+    async def outbox(
+        self, instance: InstanceKey, states: Collection[str], /, *, limit: int, cursor: str | None
+    ) -> Page[CommandRow]: ...
 
 
 class Keys(Protocol):
@@ -279,6 +307,10 @@ class ApiStore(Protocol):
     def deliveries(self) -> Deliveries: ...
     @property
     def replays(self) -> Replays: ...
+    @property
+    def messages(self) -> Messages: ...
+    @property
+    def commands(self) -> Commands: ...
 
 
 class TreeNode(Protocol):

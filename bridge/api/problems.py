@@ -159,6 +159,20 @@ class SendFailed(ApiError):
     status = 502
 
 
+class NotDeliverable(ApiError):
+    """WhatsApp would not show this to the recipient, so it is not sent."""
+
+    code = "not_deliverable"
+    status = 422
+
+
+class UnknownMessage(ApiError):
+    """This instance knows no such message in this chat; use the ids of its events, or that a send was answered with."""
+
+    code = "unknown_message"
+    status = 404
+
+
 class NotSupported(ApiError):
     """This part of the request is not supported yet; leave it out:"""
 

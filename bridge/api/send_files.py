@@ -22,7 +22,7 @@ _TASKS: dict[str, Task] = {
 FILE_KINDS = frozenset({"image", "video", "audio", "document", "sticker"})
 
 
-async def _media(call: Call, key: InstanceKey, request: schemas.SendMedia) -> Content:
+async def _media(call: Call, key: InstanceKey, _: str, request: schemas.SendMedia) -> Content:
     task = _TASKS[request.type]
     if request.gif:
         _only("gif", request, "image", "video")
@@ -44,12 +44,12 @@ async def _media(call: Call, key: InstanceKey, request: schemas.SendMedia) -> Co
     return await _content(call, key, request, wanted, said)
 
 
-async def _voice(call: Call, key: InstanceKey, request: schemas.SendVoice) -> Content:
+async def _voice(call: Call, key: InstanceKey, _: str, request: schemas.SendVoice) -> Content:
     said = {"is_ptt": True, "view_once": request.view_once}
     return await _content(call, key, request, _wanted("voice", request), said)
 
 
-async def _sticker(call: Call, key: InstanceKey, request: schemas.SendFile) -> Content:
+async def _sticker(call: Call, key: InstanceKey, _: str, request: schemas.SendFile) -> Content:
     return await _content(call, key, request, _wanted("sticker", request), {})
 
 

@@ -46,8 +46,9 @@ class Outcome:
 
     command: CommandId
     state: str
-    """sent, failed or unknown."""
+    """sent, failed, unknown or cancelled."""
     message_id: str | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,31 @@ class PhoneFound:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkRead(Question[None]):
+    """Tell the sender that messages of a chat were read."""
+
+    chat: str
+    sender: str
+    message_ids: tuple[str, ...]
+    at: int
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneOfLid(Question[str | None]):
+    """The JID with the phone number behind a LID; None where WhatsApp has not told us."""
+
+    lid: str
+
+
+@dataclass(frozen=True, slots=True)
+class LidOfPhone(Question[str | None]):
+    """The LID behind a user's JID; None where WhatsApp has not told us."""
+
+    jid: str
+
+
+@dataclass(frozen=True, slots=True)
 class OnWhatsApp(Question[tuple[PhoneFound, ...]]):
     """Which phone numbers (digits) have an account."""
 

@@ -18,5 +18,12 @@ class SendOptions:
     """Wait so long before it, when its turn has come."""
     typing: bool = False
     """Show that we type during `delay_s`."""
+    unchecked: bool = False
+    """Take it also when WhatsApp does not know the number: then that is its outcome."""
     metadata: Mapping[str, object] | None = None
     """The caller's own; comes back in the events about this message."""
+
+    def as_body(self) -> dict[str, object]:
+        """Return what the command's row keeps of these in its body: plain JSON, and nothing for what was not asked."""
+        asked = {"ttl_s": self.ttl_s, "delay_s": self.delay_s, "typing": self.typing, "metadata": self.metadata}
+        return {name: value for name, value in asked.items() if value}

@@ -136,7 +136,10 @@ def _booted(session: Session, signal: Signal) -> Decision:
 
 
 def _connect_asked(session: Session, _: Signal) -> Decision:
-    return _open(replace(session, attempts=0), "asked")
+    opened = _open(replace(session, attempts=0), "asked")
+    if not session.paired:
+        return opened
+    return Decision(opened.session, (*opened.effects, Announce("instance_manually_connected")))
 
 
 def _running_already(session: Session, _: Signal) -> Decision:
@@ -182,7 +185,9 @@ def _connected(session: Session, _: Signal) -> Decision:
         moving = replace(session, state=State.CONNECTING, reason="moving_to_shared_host", pairing=False)
         return Decision(moving, (CloseSession(), OpenSession(), RetryAfter(WATCHDOG_S)))
     online = replace(session, state=State.ONLINE, reason=None, needs=Needs.NONE, attempts=0)
-    return Decision(online, (Announce("connected"),))
+    # the original's two names: one for every connection, one for an instance that was not online before
+    began = (Announce("instance_connected"),) if session.state is State.CONNECTING else ()
+    return Decision(online, (Announce("connected"), *began))
 
 
 def _still_online(session: Session, _: Signal) -> Decision:

@@ -3,11 +3,13 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
 
-from bridge.domain.questions import OnWhatsApp, PhoneFound, Ping, Question
+from bridge.domain.questions import LidOfPhone, MarkRead, OnWhatsApp, PhoneFound, PhoneOfLid, Ping, Question
 from bridge.engine import jids
 from bridge.engine.errors import EngineError
+from bridge.engine.people import LID_SERVER
 from bridge.engine.profile_answers import PROFILE_ANSWERS
 from bridge.engine.session import Session
+from bridge.engine.wire import Argument
 from bridge.protos import neonize_pb
 
 T = TypeVar("T")
@@ -27,14 +29,46 @@ async def _on_whatsapp(session: Session, question: OnWhatsApp, timeout_s: float)
     )
     if reply.Error:
         raise EngineError(reply.Error)
-    return tuple(
-        PhoneFound(
-            phone=found.Query.lstrip("+"),
-            exists=found.IsIn,
-            jid=(jids.text(found.JID) or None) if found.IsIn else None,
-        )
-        for found in reply.IsOnWhatsAppResponse
+    return tuple([await _found(session, one, timeout_s) for one in reply.IsOnWhatsAppResponse])
+
+
+async def _found(session: Session, one: "neonize_pb.IsOnWhatsAppResponse", timeout_s: float) -> PhoneFound:
+    """Return one number's answer; WhatsApp may name the account by its LID alone."""
+    phone, jid = one.Query.lstrip("+"), jids.text(one.JID) if one.IsIn and one.JID.User else None
+    if jid is not None and one.JID.Server == LID_SERVER:
+        jid = await _mapped(session, "GetPNFromLID", jid, timeout_s)
+    name = one.VerifiedName.Details.verifiedName or None
+    return PhoneFound(phone, one.IsIn, jid, name)
+
+
+async def _mark_read(session: Session, question: MarkRead, timeout_s: float) -> None:
+    chat, sender = jids.parse(question.chat), jids.parse(question.sender)
+    ids = " ".join(question.message_ids)
+    await _done(session, "MarkRead", ids, question.at, chat, sender, "read", timeout_s=timeout_s)
+
+
+async def _done(session: Session, method: str, *arguments: Argument, timeout_s: float) -> None:
+    """Call a function that returns nothing but, perhaps, an error's text."""
+    error = (await session.call(method, *arguments, timeout_s=timeout_s)).decode(errors="replace")
+    if error:
+        raise EngineError(error)
+
+
+async def _phone_of_lid(session: Session, question: PhoneOfLid, timeout_s: float) -> str | None:
+    return await _mapped(session, "GetPNFromLID", question.lid, timeout_s)
+
+
+async def _lid_of_phone(session: Session, question: LidOfPhone, timeout_s: float) -> str | None:
+    return await _mapped(session, "GetLIDFromPN", question.jid, timeout_s)
+
+
+async def _mapped(session: Session, method: str, jid: str, timeout_s: float) -> str | None:
+    reply = neonize_pb.GetJIDFromStoreReturnFunction.FromString(
+        await session.call(method, jids.parse(jid), timeout_s=timeout_s)
     )
+    if reply.Error:
+        raise EngineError(reply.Error)
+    return jids.text(reply.Jid) if reply.Jid.User else None
 
 
 async def _ping(session: Session, _: Ping, timeout_s: float) -> None:
@@ -45,8 +79,11 @@ async def _ping(session: Session, _: Ping, timeout_s: float) -> None:
 
 
 ANSWERS: Mapping[type[Question[Any]], Callable[[Session, Any, float], Awaitable[object]]] = {
+    LidOfPhone: _lid_of_phone,
+    MarkRead: _mark_read,
     OnWhatsApp: _on_whatsapp,
     Ping: _ping,
     **PROFILE_ANSWERS,
+    PhoneOfLid: _phone_of_lid,
 }
 """By the type of the question. What is called here must be in `bridge.engine.host.library.METHODS`."""

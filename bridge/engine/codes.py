@@ -35,9 +35,16 @@ class Code(IntEnum):
     GROUP_INFO = 22
     PICTURE = 23
     IDENTITY_CHANGE = 24
+    PRIVACY_SETTINGS = 25
+    BLOCKLIST = 30
+    NEWSLETTER_JOIN = 32
+    NEWSLETTER_LEAVE = 33
+    NEWSLETTER_MUTE_CHANGE = 34
     CALL_OFFER = 36
+    CALL_ACCEPT = 37
     CALL_OFFER_NOTICE = 40
     CALL_TERMINATE = 42
+    UNKNOWN_CALL = 43
     UNDECRYPTABLE = 44
 
 
@@ -64,6 +71,19 @@ DURABLE = frozenset(
 )
 """What WhatsApp does not report again, and what stays true after the process: it goes through the journal. The others
 tell of a connection that dies with its process."""
+
+UNNAMED = frozenset(
+    {
+        Code.PRIVACY_SETTINGS,
+        Code.BLOCKLIST,
+        Code.NEWSLETTER_JOIN,
+        Code.NEWSLETTER_LEAVE,
+        Code.NEWSLETTER_MUTE_CHANGE,
+        Code.CALL_ACCEPT,
+        Code.UNKNOWN_CALL,
+    }
+)
+"""What the original bridge has no name for; it becomes `unknown_event`."""
 
 DROPPABLE = frozenset({Code.CHAT_PRESENCE, Code.PRESENCE})
 """What may be left out when a consumer has fallen behind: the next one supersedes it."""

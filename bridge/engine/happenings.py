@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from bridge.domain.events import Event
 from bridge.engine import jids
+from bridge.engine.codes import Code
 from bridge.engine.journal import Record
 from bridge.engine.people import GROUP_SERVER, person
 from bridge.protos import neonize_pb
@@ -136,6 +137,12 @@ def _call(type_: str, name: str, record: Record, meta: "neonize_pb.BasicCallMeta
         **extra,
     }
     return _event(record, type_, name, data, chat=caller.id, at=float(meta.timestamp))
+
+
+def unnamed(record: Record) -> tuple[Event, ...]:
+    """Return `engine.event`, emitted for what the original has no name for; `kind` is the engine's word for it."""
+    data = {"kind": Code(record.code).name.lower(), "timestamp": int(record.at)}
+    return (_event(record, "engine.event", "unknown_event", data, chat="", at=record.at),)
 
 
 def _event(record: Record, type_: str, name: str, data: Mapping[str, object], *, chat: str, at: float) -> Event:

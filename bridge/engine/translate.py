@@ -27,7 +27,7 @@ from bridge.domain.signals import (
     StreamFailed,
 )
 from bridge.engine import happenings, history, jids, messages
-from bridge.engine.codes import Code
+from bridge.engine.codes import UNNAMED, Code
 from bridge.engine.journal import Record
 from bridge.protos import neonize_pb
 
@@ -171,4 +171,5 @@ _READERS: Mapping[int, Callable[[Record, Context], tuple[Output, ...]]] = {
     Code.CALL_OFFER: _events(happenings.call_offer),
     Code.CALL_OFFER_NOTICE: _events(happenings.call_offer_notice),
     Code.CALL_TERMINATE: _events(happenings.call_terminate),
+    **dict.fromkeys(UNNAMED, _events(happenings.unnamed)),
 }

@@ -17,7 +17,7 @@ import trio
 
 from bridge.domain import effects as fx
 from bridge.domain import signals as sig
-from bridge.domain.ids import InstanceKey
+from bridge.domain.ids import CommandId, InstanceKey
 from bridge.domain.questions import Question
 from bridge.domain.session import Needs, Session, State, decide
 from bridge.engine.answers import answer
@@ -25,17 +25,18 @@ from bridge.engine.errors import EngineDown, EngineError
 from bridge.engine.journal import Record
 from bridge.engine.session import Session as EngineSession
 from bridge.instances import announce
-from bridge.instances.errors import Busy
+from bridge.instances.errors import Busy, SendFailed
 from bridge.instances.inbox import Inbox
 from bridge.instances.leaving import not_online, unlink
-from bridge.instances.messages import Delete, Emit, Logout, Lost, Message, Reported, Send, StoreLost, Told
+from bridge.instances.messages import Cancel, Delete, Emit, Logout, Lost, Message, Reported, Send, StoreLost, Told
 from bridge.instances.outbox import Outbox, Outgoing
 from bridge.instances.parts import Parts
+from bridge.instances.phonebook import Phonebook
 from bridge.instances.pulse import Pulse
 from bridge.instances.qr import QrBoard
-from bridge.instances.recipients import Recipients
 from bridge.instances.recovery import remembered, restricted_for_s, settle_commands
 from bridge.instances.sending import Sender
+from bridge.instances.waiting import Waiting
 from bridge.store.errors import StoreUnavailable
 from supervisor import Actor, ActorDown, Failed
 
@@ -46,8 +47,7 @@ log = structlog.get_logger()
 MAILBOX_SIZE = 1000
 DRAIN_S = 5.0
 CLEAN_UP_S = 5.0
-HELD_LIMIT = 10_000
-"""Messages that may wait for the instance to be online."""
+QUESTION_S = 20.0
 QUESTIONS_AT_ONCE = 2
 """Less than what a host leaves beside the outbox's sends."""
 BATCH = 256
@@ -64,7 +64,7 @@ class InstanceActor(Actor[Message]):
         self.session = Session()
         self.pulse = Pulse(parts.self_check_s)
         self._parts = parts
-        self._recipients = Recipients()
+        self.phonebook = Phonebook(lambda question: self.query(question, QUESTION_S))
         self._questions = trio.CapacityLimiter(QUESTIONS_AT_ONCE)
         self._store = parts.store
         self._changed = trio.Event()
@@ -117,10 +117,13 @@ class InstanceActor(Actor[Message]):
         self._sender = Sender(
             self._store, self.inbox, self._online_engine, timeout_s=parts.send_timeout_s, attacher=parts.attacher
         )
-        self.outbox = Outbox(self._send)
+        self.outbox = Outbox(self._send, prepare=self._sender.prepare)
+        self._waiting = Waiting()
         await self.nursery.start(self.outbox.run)
         await self._replay()
-        self._held = await settle_commands(self._store, self.inbox)
+        for message in await settle_commands(self._store, self.inbox):
+            self._waiting.put(message, again=True)
+        self.nursery.start_soon(self._waiting.watch, self._sender.send, self._release)
         self.nursery.start_soon(self.pulse.run, self._online_engine, lambda signal: self.tell(Told(signal)))
         self.tell(Told(sig.Booted(restricted_for_s(row))))
 
@@ -138,6 +141,8 @@ class InstanceActor(Actor[Message]):
                 await self._apply(signal)
             case Send(outgoing):
                 return self._take_outgoing(outgoing)
+            case Cancel(command):
+                return await self._cancel(command)
             case Emit(event):
                 await self.inbox.emit([event])
             case Lost(session, error):
@@ -156,30 +161,38 @@ class InstanceActor(Actor[Message]):
 
     def _take_outgoing(self, message: Outgoing) -> Failed | None:
         try:
-            if self.online:
+            if message.queued and (not self.online or message.not_before > time.time()):
+                self._waiting.put(message)
+            elif self.online:
                 self.outbox.put(message)
-            elif not message.queued:
-                return Failed(not_online(self.session))
-            elif len(self._held) >= HELD_LIMIT:
-                return Failed(Busy(waiting=len(self._held), retry_after_s=60))
             else:
-                self._held.append(message)
+                return Failed(not_online(self.session))
         except Busy as error:
             return Failed(error)
         return None
 
     async def _send(self, message: Outgoing) -> None:
         if message.queued and not self.online:
-            self._held.append(message)  # it went away meanwhile: nothing was begun
+            self._waiting.put(message, again=True)  # it went away meanwhile: nothing was begun
         else:
             await self._sender.send(message)
-            if self.online:
-                self._release_held()
+            if isinstance(message.reply.outcome, SendFailed):
+                self.phonebook.forget(message.to)
+            self._release()
 
-    def _release_held(self) -> None:
-        """Send what was queued while the instance was away, in order, as far as the outbox takes it."""
-        while self._held and self.outbox.free:
-            self.outbox.put(self._held.pop(0))
+    def _release(self) -> None:
+        """Send what waits for now, in order, as far as the outbox takes it."""
+        if self.online:
+            for message in self._waiting.take_due(time.time(), self.outbox.free):
+                self.outbox.put(message)
+
+    async def _cancel(self, command: CommandId) -> bool:
+        """Take a queued message back; False when it is not here, or was begun."""
+        message = self._waiting.remove(command) or self.outbox.remove(command)
+        if message is None:
+            return False
+        await self.inbox.emit([announce.cancelled(message, at=time.time())])
+        return True
 
     # --- what the engine reports --------------------------------------------------------------------------------------
 
@@ -237,8 +250,7 @@ class InstanceActor(Actor[Message]):
             await self._store_state(before, decision.effects)
         for effect in decision.effects:
             await self._effect(effect)
-        if self.online:
-            self._release_held()
+        self._release()
         self._wake()
 
     async def _store_state(self, before: Session, effects: Sequence[fx.Effect]) -> None:
@@ -272,7 +284,7 @@ class InstanceActor(Actor[Message]):
                 )
                 self.inbox.identify(jid, lid)
             case fx.SavePushName(name):
-                await self._store.instances.set_push_name(self.key, self._parts.node, self.inbox.epoch, name)
+                await self.inbox.rename(name)
             case fx.ForgetDevice():
                 await self._forget_device()
             case fx.ShowQr(code, expires_at):
@@ -317,12 +329,6 @@ class InstanceActor(Actor[Message]):
     def engine(self) -> EngineSession | None:
         """The session, while it is online."""
         return self._online_engine()
-
-    async def check_recipient(self, to: str) -> None:
-        """Raise `UnknownRecipient` when WhatsApp can be asked about `to` and does not know it."""
-        engine = self._online_engine()
-        if engine is not None:
-            await self._recipients.check(engine, to)
 
     async def query(self, question: Question[T], timeout_s: float) -> T:
         """Ask WhatsApp over the open session; raise `NotConnected`, or `EngineError`. A few at once, others wait."""

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from bridge.domain.events import Event, Flags, MessageRow, Outcome
 from bridge.domain.ids import CommandId, InstanceKey
 from bridge.domain.session import Session
+from bridge.instances.outbox import Outgoing
 
 
 def connection_update(
@@ -47,6 +48,12 @@ def lifecycle(key: InstanceKey, *, type_: str, name: str, at: float) -> Event:
     return Event(type=type_, name=name, dedup_key=type_, at=at, data=data)
 
 
+def push_name(key: InstanceKey, jid: str | None, name: str, *, at: float) -> Event:
+    """Return `contact.update` about ourselves: the name that others see is another."""
+    data = {"instance_key": key, "jid": jid, "push_name": name, "timestamp": int(at), "changes": {"push_name": name}}
+    return Event(type="contact.update", name="push_name_setting", dedup_key=f"push_name:{at:.6f}", at=at, data=data)
+
+
 def sent(
     command: CommandId,
     *,
@@ -56,10 +63,11 @@ def sent(
     message_id: str,
     text: str | None,
     at: float,
+    has_row: bool = True,
     metadata: object = None,
 ) -> Event:
     """Return `message.status` sent: WhatsApp has acknowledged the message. Dispatched in the lane of its chat."""
-    data = _about(command, message_id, to, "sent", metadata)
+    data = {**_about(command, message_id, to, "sent", metadata), "kind": kind}
     row = MessageRow(
         chat=to, sender=sender, message_id=message_id, from_me=True, kind=kind, status="sent", at=at, text=text
     )
@@ -71,7 +79,7 @@ def sent(
         data=data,
         chat=to,
         flags=Flags(from_me=True),
-        message=row,
+        message=row if has_row else None,
         outcome=Outcome(command, "sent", message_id),
     )
 
@@ -87,7 +95,22 @@ def not_sent(command: CommandId, *, to: str, status: str, error: str, at: float,
         data=data,
         chat=to,
         flags=Flags(from_me=True),
-        outcome=Outcome(command, status),
+        outcome=Outcome(command, status, error=error),
+    )
+
+
+def cancelled(message: Outgoing, *, at: float) -> Event:
+    """Return `message.status` cancelled: a call took the message back before it was begun."""
+    data = _about(message.command, None, message.to, "cancelled", message.body.get("metadata"))
+    return Event(
+        type="message.status",
+        name="message_cancelled",
+        dedup_key=f"cancelled:{message.command}",
+        at=at,
+        data=data,
+        chat=message.to,
+        flags=Flags(from_me=True),
+        outcome=Outcome(message.command, "cancelled"),
     )
 
 

@@ -17,22 +17,23 @@ import trio
 
 from bridge import meters
 from bridge.domain import signals as sig
-from bridge.domain.ids import InstanceKey, MessageId
-from bridge.domain.questions import Question
-from bridge.domain.sends import SendOptions
+from bridge.domain.ids import InstanceKey
 from bridge.domain.session import Needs, State
-from bridge.engine.session import Sent
-from bridge.errors import BridgeError
-from bridge.ids import new_command_id, new_instance_key
+from bridge.ids import new_instance_key
 from bridge.instances import announce
 from bridge.instances.actor import InstanceActor
-from bridge.instances.errors import AlreadyConnected, Busy, InstanceDown, NotConnected, SendUnknown
+from bridge.instances.calls import ASK_S, Calls
+from bridge.instances.errors import (
+    AlreadyConnected,
+    Busy,
+    InstanceDown,
+    SendUnknown,
+)
 from bridge.instances.messages import Delete, Emit, Logout, Message, Send, Told
 from bridge.instances.pairing import Watch, ask_for_code
 from bridge.instances.parts import Parts
 from bridge.instances.qr import PairCode, QrCode
-from bridge.instances.recovery import outgoing
-from bridge.instances.refs import Connecting, MessageRef, earlier
+from bridge.instances.refs import Connecting
 from bridge.instances.removal import erase, forget_journal
 from bridge.store.errors import InstanceNotFound, StoreError
 from bridge.store.rows import InstanceRow
@@ -66,14 +67,9 @@ START_AGAIN_S = 30.0
 REASON_CHARS = 300
 CHILD = "instance "
 """The children's names in the process tree are this and the instance's key."""
-ASK_S = 15.0
-GIVE_UP_S = 5.0
-NO_OPTIONS = SendOptions()
-SENDS_WAITING = 500
-"""Leaves room in the mailbox for what the engine reports."""
 
 
-class Directory:
+class Directory(Calls):
     """Finds actors by their instance's key."""
 
     def __init__(
@@ -186,9 +182,9 @@ class Directory:
             raise InstanceNotFound(instance=key)
         return actor
 
-    async def _ask(self, actor: InstanceActor, message: Message, deadline_s: float = ASK_S) -> None:
+    async def _ask(self, actor: InstanceActor, message: Message, deadline_s: float = ASK_S) -> object:
         try:
-            await actor.ask(message, deadline_s)
+            return await actor.ask(message, deadline_s)
         except MailboxFull:
             raise Busy(retry_after_s=1) from None
         except (ActorDown, DeadlineExceeded) as error:
@@ -333,57 +329,3 @@ class Directory:
     def actors(self) -> Mapping[InstanceKey, InstanceActor]:
         """All actors, running or not."""
         return self._actors
-
-    async def query(self, key: InstanceKey, question: Question[T], timeout_s: float = ASK_S) -> T:
-        """Ask WhatsApp as this instance; raise `NotConnected`, or `EngineError` when there is no answer in time."""
-        return await self._find(key).query(question, timeout_s)
-
-    async def send(
-        self,
-        key: InstanceKey,
-        kind: str,
-        to: str,
-        body: Mapping[str, object],
-        *,
-        request_hash: bytes,
-        idempotency_key: str | None = None,
-        options: SendOptions = NO_OPTIONS,
-    ) -> MessageRef:
-        """Store the command and send a message of one of `KINDS` to a JID; unless it is queued, wait for the outcome.
-
-        Raises `NotConnected`, `Busy`, `SendFailed`, and `SendUnknown` when the outcome is not known.
-        """
-        actor = self._find(key)
-        if actor.depth >= SENDS_WAITING:
-            raise Busy(retry_after_s=1)
-        if not options.queued and not actor.online and idempotency_key is None:
-            raise NotConnected(f"Its state is {actor.session.state}.", state=actor.session.state.value)
-        await actor.check_recipient(to)
-        row = await self._store.commands.insert(
-            new_command_id(),
-            key,
-            kind=kind,
-            body={"to": to, **body},
-            state="queued" if options.queued else "running",
-            idempotency_key=idempotency_key,
-            request_hash=request_hash,
-        )
-        if not row.inserted:
-            return earlier(row)
-        message = outgoing(row)
-        try:
-            await self._ask(actor, Send(message))
-        except BridgeError as error:
-            if error.certain:
-                with trio.move_on_after(GIVE_UP_S, shield=True):
-                    await self._store.commands.withdraw(row.id)
-            raise
-        if options.queued:
-            return MessageRef("queued", None, to, row.created_at, row.id)
-        await message.reply.done.wait()
-        outcome = message.reply.outcome
-        if isinstance(outcome, Sent):
-            at = datetime.fromtimestamp(outcome.at, UTC)
-            return MessageRef("sent", MessageId(outcome.message_id), to, at, row.id)
-        assert outcome is not None
-        raise outcome

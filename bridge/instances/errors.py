@@ -33,6 +33,24 @@ class SendFailed(BridgeError):
     code, status, retryable = "send_failed", 502, True
 
 
+class Expired(BridgeError):
+    """The message was not begun within its `ttl_s`, and is not sent any more."""
+
+    code, status = "expired", 410
+
+
+class UnknownMessage(BridgeError):
+    """This instance knows no such message; use the message_id or command_id that a send was answered with."""
+
+    code, status = "unknown_message", 404
+
+
+class TooLate(BridgeError):
+    """The message is not waiting any more:"""
+
+    code, status = "too_late", 409
+
+
 class SendUnknown(BridgeError):
     """It is not known whether the message was sent: look at the recipient's chat before you send it again."""
 

@@ -9,6 +9,7 @@ from bridge.domain.ids import Epoch, NodeId
 from bridge.domain.signals import Signal
 from bridge.engine.journal import Record
 from bridge.engine.translate import Context, advance, translate
+from bridge.instances import announce
 from bridge.media.incoming import Incoming
 from bridge.store.events import Draft
 from bridge.store.rows import InstanceRow
@@ -27,6 +28,7 @@ class Inbox:
         self.node = node
         self.epoch = epoch
         self._context = Context()
+        self._push_name = row.push_name
         self.view = InstanceView(row.key, row.external_id, row.metadata, row.jid, row.lid)
 
     def begin(self) -> None:
@@ -40,6 +42,13 @@ class Inbox:
     def relabel(self, external_id: str | None, metadata: Mapping[str, object]) -> None:
         """Name the caller's own fields so from now on."""
         self.view = replace(self.view, external_id=external_id, metadata=metadata)
+
+    async def rename(self, name: str) -> None:
+        """Store the name that the user shows to others, and report it when it is another."""
+        await self._store.instances.set_push_name(self.view.key, self.node, self.epoch, name)
+        if name != self._push_name:
+            self._push_name = name
+            await self.emit([announce.push_name(self.view.key, self.view.jid, name, at=time.time())])
 
     async def take(self, records: Sequence[Record]) -> list[Signal]:
         """Commit the events of `records` in one go and return the signals among them, in order."""

@@ -27,6 +27,8 @@ class Kind:
     """None for one with a file: `bridge.instances.attach` sends it."""
     text: Callable[[Body], str | None] = lambda body: body.get("text")
     """The words that the message's row keeps."""
+    has_row: bool = True
+    """Whether it is a message of its own; what only changes another one is none."""
 
 
 ATTACHED = Kind(deliver=None, text=lambda body: body.get("caption"))
@@ -38,5 +40,12 @@ KINDS: Mapping[str, Kind] = {
     "audio": ATTACHED,
     "document": ATTACHED,
     "sticker": ATTACHED,
+    "interactive": Kind(),
+    "location": Kind(text=lambda body: body.get("name")),
+    "contact": Kind(text=lambda body: ", ".join(card["name"] for card in body["contacts"])),
+    "poll": Kind(text=lambda body: str(body["question"])),
+    "reaction": Kind(has_row=False),
+    "edit": Kind(has_row=False),
+    "revoke": Kind(has_row=False),
 }
 """By the `kind` of a command's row, which is also the message's kind in events and answers."""

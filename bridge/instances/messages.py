@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from bridge.domain.events import Event
+from bridge.domain.ids import CommandId
 from bridge.domain.signals import Signal
 from bridge.engine.journal import Record
 from bridge.engine.session import Session as EngineSession
@@ -40,6 +41,13 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancel:
+    """Take a queued message back; answered with whether it was still waiting."""
+
+    command: CommandId
+
+
+@dataclass(frozen=True, slots=True)
 class Emit:
     """An event about the instance itself, made outside of its actor."""
 
@@ -61,4 +69,4 @@ class StoreLost:
     """PostgreSQL does not answer: nothing that is received now could be kept."""
 
 
-Message = Told | Reported | Lost | Send | Emit | Logout | Delete | StoreLost
+Message = Told | Reported | Lost | Send | Cancel | Emit | Logout | Delete | StoreLost

@@ -1,5 +1,6 @@
 """Sends of one instance: in order within a chat, a few chats at once, never more waiting than the limit."""
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,6 +37,10 @@ class Outgoing:
     """Canonical JID of the recipient."""
     body: Mapping[str, object]
     """As in the row."""
+    not_before: float = 0.0
+    """Seconds since 1970."""
+    expires_at: float = math.inf
+    """Not begun after this time, in seconds since 1970."""
     queued: bool = False
     """Whether its row still says that the engine does not have it."""
     reply: Reply = field(default_factory=Reply)
@@ -49,9 +54,15 @@ class Outbox:
     """
 
     def __init__(
-        self, send: Callable[[Outgoing], Awaitable[None]], *, waiting_limit: int = 500, chats_at_once: int = 4
+        self,
+        send: Callable[[Outgoing], Awaitable[None]],
+        *,
+        prepare: Callable[[Outgoing], Awaitable[None]] | None = None,
+        waiting_limit: int = 500,
+        chats_at_once: int = 4,
     ) -> None:
         self._send = send
+        self._prepare = prepare
         self._waiting_limit = waiting_limit
         self._limiter = trio.CapacityLimiter(chats_at_once)
         self._chats: dict[str, deque[Outgoing]] = {}
@@ -60,6 +71,7 @@ class Outbox:
         self._idle = trio.Event()
         self._idle.set()
         self._open: dict[CommandId, Reply] = {}
+        self._begun: set[CommandId] = set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Send until cancelled."""
@@ -88,6 +100,16 @@ class Outbox:
         self._chats[message.to] = deque([message])
         self._nursery.start_soon(self._work_off, message.to)
 
+    def remove(self, command: CommandId) -> Outgoing | None:
+        """Take back a queued message that was not begun; None when there is no such message here."""
+        for queue in self._chats.values():
+            for message in queue:
+                if message.command == command and message.queued and command not in self._begun:
+                    queue.remove(message)
+                    self._settle(message)
+                    return message
+        return None
+
     @property
     def free(self) -> int:
         """How many more messages may be put."""
@@ -100,12 +122,21 @@ class Outbox:
     async def _work_off(self, chat: str) -> None:
         queue = self._chats[chat]
         while queue:
+            message = queue[0]
+            if self._prepare is not None:
+                await self._prepare(message)
             async with self._limiter:
-                message = queue[0]
+                if not queue or queue[0] is not message:  # it was taken back
+                    continue
+                self._begun.add(message.command)
                 await self._send(message)
                 queue.popleft()
-            del self._open[message.command]
-            self.waiting -= 1
+            self._begun.discard(message.command)
+            self._settle(message)
         del self._chats[chat]
+
+    def _settle(self, message: Outgoing) -> None:
+        del self._open[message.command]
+        self.waiting -= 1
         if self.waiting == 0:
             self._idle.set()

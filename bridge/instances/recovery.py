@@ -3,6 +3,7 @@
 Nothing is sent twice, nothing stays open.
 """
 
+import math
 import time
 from datetime import UTC, datetime
 
@@ -29,7 +30,19 @@ async def settle_commands(store: Store, inbox: Inbox) -> list[Outgoing]:
 
 def outgoing(row: CommandRow) -> Outgoing:
     """Return the message that a command's row asks for."""
-    return Outgoing(row.id, row.kind, str(row.body["to"]), row.body, queued=row.state == "queued")
+    not_before = row.send_at.timestamp() if row.send_at is not None else 0.0
+    expires_at = math.inf
+    if (ttl_s := row.body.get("ttl_s")) is not None:
+        expires_at = (not_before or row.created_at.timestamp()) + float(str(ttl_s))
+    return Outgoing(
+        row.id,
+        row.kind,
+        str(row.body["to"]),
+        row.body,
+        not_before=not_before,
+        expires_at=expires_at,
+        queued=row.state == "queued",
+    )
 
 
 def remembered(row: InstanceRow) -> Session:

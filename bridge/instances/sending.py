@@ -10,6 +10,8 @@ from collections.abc import Callable
 import structlog
 import trio
 
+from bridge.domain.profiles import SetChatState
+from bridge.engine.answers import answer
 from bridge.engine.compose import Quote
 from bridge.engine.errors import EngineError
 from bridge.engine.session import Sent
@@ -17,7 +19,7 @@ from bridge.engine.session import Session as EngineSession
 from bridge.errors import BridgeError
 from bridge.instances import announce
 from bridge.instances.attach import Attacher
-from bridge.instances.errors import NotConnected, SendFailed, SendUnknown
+from bridge.instances.errors import Expired, NotConnected, SendFailed, SendUnknown
 from bridge.instances.inbox import Inbox
 from bridge.instances.kinds import KINDS
 from bridge.instances.outbox import Outgoing
@@ -59,6 +61,7 @@ class Sender:
                 sender=self._inbox.view.jid or "",
                 message_id=outcome.message_id,
                 text=KINDS[message.kind].text(message.body),
+                has_row=KINDS[message.kind].has_row,
                 at=outcome.at,
                 metadata=metadata,
             )
@@ -71,7 +74,22 @@ class Sender:
         await self._inbox.emit([event])
         message.reply.set(outcome)
 
+    async def prepare(self, message: Outgoing) -> None:
+        """Wait as long as the message asks for before it is sent, and show that we type, if it asks for that."""
+        delay_s = message.body.get("delay_s")
+        if not delay_s:
+            return
+        session = self._engine()
+        if message.body.get("typing") and session is not None:
+            try:
+                await answer(session, SetChatState(message.to, "typing"), self._timeout_s)
+            except EngineError as error:
+                log.info("message.typing_not_shown", command=message.command, code=error.code)
+        await trio.sleep(float(str(delay_s)))
+
     async def _ask(self, message: Outgoing) -> Sent | BridgeError:
+        if message.expires_at < time.time():
+            return Expired()
         session = self._engine()
         if session is None:
             return NotConnected()

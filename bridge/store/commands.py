@@ -1,6 +1,7 @@
 """The commands: what callers asked instances to do, each once for its idempotency key, with its outcome."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import datetime
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -10,9 +11,10 @@ from bridge.store.errors import CommandClosed, IdempotencyMismatch, InstanceNotF
 from bridge.store.fetch import fetch_all, fetch_one, run
 from bridge.store.pool import Pool
 from bridge.store.queries import load
-from bridge.store.rows import CommandRow, Recovered
+from bridge.store.rows import CommandRow, Page, Recovered
 
 _SQL = load("commands")
+OUTBOX_STATES = ("queued", "scheduled", "failed")
 
 
 class Commands:
@@ -33,6 +35,7 @@ class Commands:
         request_hash: bytes | None = None,
         owner: NodeId | None = None,
         epoch: Epoch = Epoch(0),  # noqa: B008 -- a number
+        send_at: datetime | None = None,
     ) -> CommandRow:
         """Store a command that is queued or running; or return the earlier one, with `inserted` False.
 
@@ -48,6 +51,7 @@ class Commands:
             "request_hash": request_hash,
             "owner": owner,
             "epoch": epoch,
+            "send_at": send_at,
         }
         row: CommandRow | None = None
         try:
@@ -97,6 +101,20 @@ class Commands:
         """Forget a command that nobody began, with its idempotency key; one with an outcome stays."""
         async with self._pool.connection() as conn:
             await run(conn, _SQL["withdraw"], {"id": id})
+
+    async def outbox(
+        self, instance: InstanceKey, states: Collection[str], *, limit: int, cursor: str | None
+    ) -> Page[CommandRow]:
+        """Return one page of the sends that are `queued`, `scheduled` or `failed`, oldest first."""
+        params = {
+            "instance_key": instance,
+            "after": cursor or "",
+            "limit": limit + 1,
+            **{state: state in states for state in OUTBOX_STATES},
+        }
+        async with self._pool.connection() as conn:
+            rows = await fetch_all(conn, _SQL["outbox"], params, CommandRow)
+        return Page(tuple(rows[:limit]), rows[limit - 1].id if len(rows) > limit else None)
 
     async def recover(self, instance: InstanceKey) -> Recovered:
         """Call what an earlier owner had begun unknown, and return that and what is queued, oldest first."""

@@ -270,10 +270,12 @@ def _row(ord_: int, waiting: _Waiting, draft: Draft) -> dict[str, object]:
     if (change := event.status) is not None:
         row["changed_ids"] = [indexable(message_id) for message_id in change.message_ids]
         row["changed_to"] = change.status
+        row["changed_at"] = event.at
     if (outcome := event.outcome) is not None:
         row["command"] = outcome.command
         row["command_state"] = outcome.state
         row["command_message_id"] = outcome.message_id
+        row["command_error"] = None if outcome.error is None else storable(outcome.error)
     return row
 
 

@@ -1,7 +1,11 @@
 """Messages, for reading; they are written together with their events."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+
+import msgspec
 
 from bridge.domain.ids import InstanceKey
 from bridge.store.fetch import fetch_one
@@ -23,6 +27,12 @@ class StoredMessage:
     text: str | None
     status: str
     at: datetime
+    status_at: Mapping[str, float]
+    """When the status rose: seconds since 1970 by the status."""
+
+
+class _Body(msgspec.Struct):
+    data: dict[str, Any]
 
 
 class Messages:
@@ -36,3 +46,10 @@ class Messages:
         params = {"instance_key": key, "message_id": message_id}
         async with self._pool.connection() as conn:
             return await fetch_one(conn, _SQL["find"], params, StoredMessage)
+
+    async def data(self, key: InstanceKey, message: StoredMessage) -> Mapping[str, Any] | None:
+        """Return the `data` of the event by which a message came; None for what we sent, or when the event is gone."""
+        params = {"instance_key": key, "chat": message.chat, "sender": message.sender, "message_id": message.message_id}
+        async with self._pool.connection() as conn:
+            row = await (await conn.execute(_SQL["data"], params)).fetchone()
+        return None if row is None else msgspec.json.decode(row[0], type=_Body).data

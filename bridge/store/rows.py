@@ -45,7 +45,7 @@ class CommandRow:
     kind: str
     body: Mapping[str, object]
     state: str
-    """queued, running, sent, failed or unknown."""
+    """queued, running, sent, failed, unknown or cancelled."""
     idempotency_key: str | None
     request_hash: bytes | None
     message_id: MessageId | None
@@ -54,6 +54,7 @@ class CommandRow:
     epoch: Epoch
     created_at: datetime
     finished_at: datetime | None
+    send_at: datetime | None = None
     inserted: bool = True
     """False for the row of an earlier request with the same idempotency key."""
 

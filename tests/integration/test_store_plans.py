@@ -33,6 +33,7 @@ COMMAND = {
     "epoch": 0,
     "message_id": None,
     "result": None,
+    "send_at": None,
 }
 STATE = {"state": "online", "reason": None, "needs": "none", "next_retry_at": None}
 PAGE = {"state": None, "external_id": None, "only": None, "after_at": None, "after_key": None, "limit": 10}

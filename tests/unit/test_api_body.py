@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from bridge.api.body import MAX_DEPTH, decode, depth, is_json
 from bridge.api.idempotency import derived_endpoint_id, derived_instance_key, idempotency_key, request_hash
 from bridge.api.problems import InvalidField, MalformedBody
-from bridge.api.schemas import ConnectInstance, CreateInstance, SendText
+from bridge.api.schemas import ConnectInstance, CreateInstance
+from bridge.api.schemas_messages import SendText
 
 
 @pytest.mark.parametrize(

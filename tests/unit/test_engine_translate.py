@@ -224,6 +224,8 @@ def test_keys_that_our_own_phone_sends_again_are_no_lost_messages() -> None:
         (neonize_pb.Receipt.PLAYED, "message_played", "played"),
         (neonize_pb.Receipt.READ_SELF, "message_read_self", None),
         (neonize_pb.Receipt.RETRY, "message_retry", None),
+        (neonize_pb.Receipt.SENDER, "message_sender_receipt", None),
+        (neonize_pb.Receipt.SERVER_ERROR, "message_receipt", None),
     ],
 )
 def test_a_receipt_changes_the_status_of_what_we_sent(kind: int, name: str, change: str | None) -> None:
@@ -232,7 +234,7 @@ def test_a_receipt_changes_the_status_of_what_we_sent(kind: int, name: str, chan
     assert event.status == (StatusChange(("A", "B"), change) if change else None)
 
 
-@pytest.mark.parametrize("kind", [None, neonize_pb.Receipt.SENDER, neonize_pb.Receipt.PEER_MSG])
+@pytest.mark.parametrize("kind", [None, neonize_pb.Receipt.HISTORY_SYNC, neonize_pb.Receipt.PEER_MSG])
 def test_a_receipt_that_tells_nobody_anything_gives_nothing(kind: int | None) -> None:
     assert translate(receipt(kind, "A"), Context()) == ()
 
@@ -310,7 +312,7 @@ def test_a_login_that_goes_on_is_no_news() -> None:
 
 
 def test_codes_that_we_do_not_know_give_nothing() -> None:
-    for code in (1, 16, 25, 26, 27, 30, 45, 99, -9):
+    for code in (1, 16, 26, 27, 31, 45, 99, -9):
         assert translate(record(code, b"\xff\xff"), Context()) == ()  # type: ignore[arg-type]
 
 

@@ -7,7 +7,18 @@ shows={...})`. A test names those that are missing.
 from collections.abc import Mapping
 
 from bridge.api.openapi import Operation
-from bridge.api.operations import deliveries, events, instances, keys, media, messages, people, service, webhooks
+from bridge.api.operations import (
+    deliveries,
+    events,
+    instances,
+    keys,
+    media,
+    messages,
+    people,
+    phones,
+    service,
+    webhooks,
+)
 
 OPERATIONS: Mapping[str, Operation] = {
     **instances.OPERATIONS,
@@ -15,6 +26,7 @@ OPERATIONS: Mapping[str, Operation] = {
     **media.OPERATIONS,
     **keys.OPERATIONS,
     **people.OPERATIONS,
+    **phones.OPERATIONS,
     **webhooks.OPERATIONS,
     **deliveries.OPERATIONS,
     **events.OPERATIONS,

@@ -1,7 +1,8 @@
 """Calls that send messages."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -15,14 +16,17 @@ from bridge.api.body import MAX_DEPTH, depth
 from bridge.api.call import Call, Route, answer
 from bridge.api.context import ApiContext, MessageRef
 from bridge.api.idempotency import idempotency_key, request_hash
-from bridge.api.problems import InvalidField, InvalidRecipientField, NotSupported, OutcomeUnknown, SendFailed
+from bridge.api.problems import InvalidField, OutcomeUnknown, SendFailed
+from bridge.api.recipients import read, recipient
 from bridge.api.send_files import FILE_SENDS
-from bridge.api.sends import SENDS, SendCall
-from bridge.domain.identity import InvalidRecipient, Recipient, parse_recipient
+from bridge.api.sends import SENDS, Content, SendCall
 from bridge.domain.ids import InstanceKey
 from bridge.domain.sends import SendOptions
 
 _TAKEN = frozenset({"sent", "delivered", "read", "played"})
+LATE = timedelta(minutes=1)
+"""How far in the past a `send_at` may be: clocks differ."""
+FAR = timedelta(days=366)
 
 
 def routes(context: ApiContext) -> tuple[Route, ...]:
@@ -53,53 +57,50 @@ class MessageCalls:
         to = recipient(request).jid
         options = self._options(request)
         repeated = idempotency_key(call.headers)
-        content = await send.read(call, key, request)
+        content = await send.read(call, key, to, request)
+        context = _context(request)
         kind = content.kind or send.kind
-        body: dict[str, Any] = {**content.body}
-        if request.reply_to:
-            body["reply_to"] = request.reply_to
-        if options.metadata is not None:
-            body["metadata"] = options.metadata
-        meaning = (to, content.meaning or content.body, request.reply_to or None)
         with call.promised(self.context.limits.transfer_s if send.with_file else 0):
             ref = await self.context.directory.send(
                 key,
                 kind,
                 to,
-                body,
-                request_hash=request_hash(kind, meaning),
+                {**content.body, **context},
+                request_hash=request_hash(kind, (to, content.meaning or content.body, context, options.send_at)),
                 idempotency_key=repeated,
                 options=options,
             )
-        return _answer(ref, call, key)
+        return _answer(ref, call, key, content, options)
 
-    def _options(self, request: schemas.Send) -> SendOptions:
-        later = request.unsupported()
-        if later:
-            raise NotSupported(f"`{later}`.", field=later)
+    def _options(self, request: schemas.Common) -> SendOptions:
         if request.metadata is not None:
             limit = self.context.limits.metadata_bytes
             if depth(request.metadata) > MAX_DEPTH or len(msgspec.json.encode(request.metadata)) > limit:
                 raise InvalidField("metadata", f"is larger than {limit} bytes, or deeper than {MAX_DEPTH} levels")
-        return SendOptions(queued=request.mode == "queue", metadata=request.metadata)
+        if request.send_at is not None and not -LATE <= request.send_at - datetime.now(UTC) <= FAR:
+            raise InvalidField("send_at", "is in the past, or more than a year away")
+        return SendOptions(
+            queued=request.mode == "queue" or request.send_at is not None,
+            send_at=request.send_at,
+            ttl_s=request.ttl_s,
+            delay_s=request.delay_ms / 1000,
+            typing=request.typing,
+            metadata=request.metadata,
+        )
 
 
-def recipient(request: schemas.Send) -> Recipient:
-    """Return whom `to` or its alias `phone` names; raise `InvalidRecipientField`, or `InvalidField` for two people."""
-    field = "to" if request.to else "phone"
-    text = request.to or request.phone
-    if text is None:
-        raise InvalidField(field, "is required: a phone number with its country code, or a JID")
-    try:
-        found = parse_recipient(text)
-        if request.to and request.phone and parse_recipient(request.phone) != found:
-            raise InvalidField("phone", "and `to` name different recipients; give one of them")
-    except InvalidRecipient as error:
-        raise InvalidRecipientField(field, str(error)) from None
+def _context(request: schemas.Common) -> Mapping[str, Any]:
+    """Return what a message refers to, as its row keeps it: whom it mentions and what it answers."""
+    found: dict[str, Any] = {}
+    if isinstance(request, schemas.Send):
+        if request.reply_to:
+            found["reply_to"] = request.reply_to
+        if request.mentions:
+            found["mentions"] = [read("mentions", text).jid for text in request.mentions]
     return found
 
 
-def _answer(ref: MessageRef, call: Call, key: InstanceKey) -> Response:
+def _answer(ref: MessageRef, call: Call, key: InstanceKey, content: Content, options: SendOptions) -> Response:
     if ref.status == "unknown":
         raise OutcomeUnknown(message_id=ref.message_id, command_id=ref.command_id, status=ref.status)
     if ref.status not in _TAKEN and ref.status != "queued":
@@ -115,5 +116,8 @@ def _answer(ref: MessageRef, call: Call, key: InstanceKey) -> Response:
         command_id=ref.command_id,
         sent_at=UNSET if queued else at,
         queued_at=at if queued else UNSET,
+        send_at=options.send_at.astimezone(UTC) if queued and options.send_at else UNSET,
+        rendered_as=content.extra.get("rendered_as", UNSET),
+        error=content.extra.get("error", UNSET),
     )
     return answer(body, 202 if queued else 200)

@@ -149,8 +149,10 @@ def _as_c(argument: Argument) -> tuple[object, ...]:
 
 METHODS = frozenset(
     {
-        "Disconnect", "GetBlocklist", "GetPrivacySettings", "GetProfilePicture", "GetUserInfo", "IsOnWhatsApp",
-        "Logout", "PairPhone", "SendChatPresence", "SendMessage", "SendPresence", "SetPrivacySetting", "SetPushName",
+        "Disconnect", "GetBlocklist", "GetLIDFromPN", "GetPNFromLID", "GetPrivacySettings", "GetProfilePicture",
+        "GetUserInfo", "IsOnWhatsApp",
+        "Logout", "MarkRead", "PairPhone", "SendChatPresence", "SendMessage",
+        "SendPresence", "SetPrivacySetting", "SetPushName",
         "SetStatusMessage", "UpdateBlocklist",
     }
 )  # fmt: skip

@@ -1,20 +1,21 @@
 -- name: insert
 -- A new command, or the earlier one with the same idempotency key; no row when that one is committed at this moment.
 with inserted as (
-    insert into bridge.command (id, instance_key, kind, body, state, idempotency_key, request_hash, owner, epoch)
+    insert into bridge.command (id, instance_key, kind, body, state, idempotency_key, request_hash, owner, epoch, send_at)
     values (
-        %(id)s, %(instance_key)s, %(kind)s, %(body)s, %(state)s, %(idempotency_key)s, %(request_hash)s, %(owner)s, %(epoch)s
+        %(id)s, %(instance_key)s, %(kind)s, %(body)s, %(state)s, %(idempotency_key)s, %(request_hash)s, %(owner)s, %(epoch)s,
+        %(send_at)s
     )
     on conflict (instance_key, idempotency_key) where idempotency_key is not null do nothing
     returning
         id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
-        created_at, finished_at
+        created_at, finished_at, send_at
 )
 select true as inserted, inserted.* from inserted
 union all
 select false as inserted,
        id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
-       created_at, finished_at
+       created_at, finished_at, send_at
 from bridge.command
 where instance_key = %(instance_key)s
   and idempotency_key = %(idempotency_key)s
@@ -23,7 +24,7 @@ where instance_key = %(instance_key)s
 -- name: get
 -- One command.
 select id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
-       created_at, finished_at
+       created_at, finished_at, send_at
 from bridge.command
 where id = %(id)s
 
@@ -40,7 +41,7 @@ set state = %(state)s, message_id = %(message_id)s, result = %(result)s, finishe
 where id = %(id)s and (state in ('queued', 'running') or (state = 'unknown' and %(state)s <> 'unknown'))
 returning
     id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
-    created_at, finished_at
+    created_at, finished_at, send_at
 
 -- name: withdraw
 -- A command that was refused before it began: its idempotency key can be used again.
@@ -54,12 +55,26 @@ with lost as (
     where instance_key = %(instance_key)s and state = 'running'
     returning
         id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
-        created_at, finished_at
+        created_at, finished_at, send_at
 )
 select * from lost
 union all
 select id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
-       created_at, finished_at
+       created_at, finished_at, send_at
 from bridge.command
 where instance_key = %(instance_key)s and state = 'queued'
 order by created_at, id
+
+-- name: outbox
+-- One page of an instance's sends that are not out: waiting ones and those that failed, oldest first.
+select id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
+       created_at, finished_at, send_at
+from bridge.command
+where instance_key = %(instance_key)s and id > %(after)s
+  and (
+      (state = 'queued' and %(queued)s and (send_at is null or send_at <= now()))
+      or (state = 'queued' and %(scheduled)s and send_at > now())
+      or (state = 'failed' and %(failed)s)
+  )
+order by id
+limit %(limit)s

@@ -12,8 +12,8 @@ with turn as materialized (
         id text, type text, name text, chat text, dedup_key text, head text, tail text,
         message_chat text, sender text, message_id text, from_me boolean, kind text, text text,
         status text, at double precision,
-        changed_ids text[], changed_to text,
-        command text, command_state text, command_message_id text
+        changed_ids text[], changed_to text, changed_at double precision,
+        command text, command_state text, command_message_id text, command_error text
     )
 ), held as materialized (
     select i.key, i.owner, i.epoch, i.last_seq
@@ -70,26 +70,28 @@ with turn as materialized (
     order by ord
 ), finished as (  -- an outcome once; an unknown one may still become a known one
     update bridge.command c
-    set state = f.command_state, message_id = f.command_message_id, finished_at = now()
+    set state = f.command_state, message_id = f.command_message_id, finished_at = now(),
+        result = case when f.command_error is not null then jsonb_build_object('error', f.command_error) end
     from fresh f
     where c.id = f.command
       and (c.state in ('queued', 'running') or (c.state = 'unknown' and f.command_state <> 'unknown'))
 ), change as materialized (
-    select f.instance, c.id as message_id, max(bridge.status_rank(f.changed_to)) as rank
+    select f.instance, c.id as message_id, max(bridge.status_rank(f.changed_to)) as rank,
+           jsonb_object_agg(f.changed_to, f.changed_at) as status_at
     from fresh f cross join unnest(f.changed_ids) as c (id)
     group by f.instance, c.id
 ), message as materialized (
     select distinct on (f.instance, f.message_id, f.message_chat, f.sender)
-           f.*, greatest(bridge.status_rank(f.status), c.rank) as rank
+           f.*, greatest(bridge.status_rank(f.status), c.rank) as rank, coalesce(c.status_at, '{}') as status_at
     from fresh f
     left join change c on f.from_me and c.instance = f.instance and c.message_id = f.message_id
     where f.message_id is not null
     order by f.instance, f.message_id, f.message_chat, f.sender, f.text is null, f.ord
 ), written as (
     insert into bridge.message as m
-        (instance_key, chat, sender, message_id, from_me, kind, text, status, at, owner, epoch)
+        (instance_key, chat, sender, message_id, from_me, kind, text, status, at, owner, epoch, status_at)
     select instance, message_chat, sender, message_id, from_me, kind, text, bridge.status_name(rank),
-           to_timestamp(at), owner, epoch
+           to_timestamp(at), owner, epoch, status_at
     from message
     on conflict (instance_key, message_id, chat, sender) do update set
         kind = case when m.text is null then excluded.kind else m.kind end,
@@ -97,7 +99,7 @@ with turn as materialized (
         status = bridge.status_name(greatest(bridge.status_rank(m.status), bridge.status_rank(excluded.status)))
 ), moved as (
     update bridge.message m
-    set status = bridge.status_name(c.rank)
+    set status = bridge.status_name(c.rank), status_at = c.status_at || m.status_at
     from change c
     cross join lateral (  -- with a limit, so that it is looked up by its key whatever the statistics say
         select old.instance_key, old.message_id, old.chat, old.sender from bridge.message old

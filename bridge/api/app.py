@@ -31,6 +31,7 @@ from bridge.api.routes import (
     pairing,
     people,
     phones,
+    ui,
     webhooks,
 )
 
@@ -46,6 +47,7 @@ def all_routes(context: ApiContext, gate: Gate) -> list[Route]:
         *instances.routes(context),
         *pairing.routes(context),
         *people.routes(context),
+        *ui.routes(),
         *messages.routes(context),
         *webhooks.routes(context),
         *deliveries.routes(context),

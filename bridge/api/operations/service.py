@@ -69,4 +69,6 @@ OPERATIONS: Mapping[str, Operation] = {
     "GET /metrics": Operation("Metrics for Prometheus.", media=("text/plain",)),
     "GET /openapi.json": Operation("This document.", answer=dict[str, Any], shows={"openapi": "3.1.0"}),
     "GET /docs": Operation("This document, to be read in a browser.", media=("text/html",)),
+    "GET /ui": Operation("The dashboard, for a browser.", media=("text/html",)),
+    "GET /ui/{asset}": Operation("A file of the dashboard.", media=("text/css", "text/html", "text/javascript")),
 }

@@ -42,7 +42,7 @@ async def test_an_unknown_path_is_404_with_and_without_a_key() -> None:
         ("GET", "/message/send", {"POST"}),
         ("PUT", "/instances", {"GET", "HEAD"}),
         ("OPTIONS", "/instances", {"GET", "HEAD"}),
-        ("PATCH", f"/instance/{'0' * 32}", {"GET", "HEAD", "DELETE"}),
+        ("PUT", f"/instance/{'0' * 32}", {"GET", "HEAD", "PATCH", "DELETE"}),
         ("POST", "/livez", {"GET", "HEAD"}),
     ],
 )

@@ -2,11 +2,16 @@
 
 import ipaddress
 import socket
+import threading
 
 import pytest
 
+from bridge.domain.ids import EndpointId, EventId, InstanceKey
 from bridge.net import guard
 from bridge.net.guard import Guard, Target, UrlRefused, is_public, parse
+from bridge.store.deliveries import Destination, Pending
+from bridge.webhooks.post import Poster
+from tests.support.hooks import hook
 
 PUBLIC = ["1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:1.1.1.1"]
 PRIVATE = [
@@ -158,3 +163,105 @@ async def test_a_name_that_does_not_resolve_is_a_refusal(monkeypatch: pytest.Mon
     monkeypatch.setattr(guard.socket, "getaddrinfo", lookup)
     with pytest.raises(UrlRefused, match="does not resolve"):
         await Guard().addresses(parse("https://nowhere.test/"))
+
+
+SPELLINGS = [
+    "2130706433",  # decimal
+    "0x7f000001",  # hexadecimal
+    "017700000001",  # octal
+    "0x7f.0.0.1",
+    "0177.0.0.1",
+    "127.1",
+    "127.0.1",
+    "0",
+    "2852039166",  # 169.254.169.254, where clouds keep credentials
+    "0xa9fea9fe",
+    "0251.0376.0251.0376",
+    "localhost",
+    "LOCALHOST",
+    "localhost.",
+    "127.0.0.1.",
+    "\uff11\uff12\uff17.0.0.1",  # wide digits, which IDNA makes plain
+    "127\u30020\u30020\u30021",  # ideographic full stops, likewise
+    "\u2460\u2461\u2466.0.0.1",  # circled digits
+    "[::1]",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[::ffff:0:127.0.0.1]",
+    "[::127.0.0.1]",
+    "[64:ff9b::127.0.0.1]",
+    "[64:ff9b::a9fe:a9fe]",
+    "[64:ff9b:1::7f00:1]",
+    "[2002:7f00:1::]",
+    "[2001:0:4136:e378:8000:63bf:3fff:fdd2]",  # Teredo
+    "[fe80::1]",
+    "[fec0::1]",
+    "[fd00:ec2::254]",  # a cloud's metadata
+    "[ff02::1]",
+]
+
+
+@pytest.mark.parametrize("host", SPELLINGS, ids=ascii)
+async def test_no_spelling_of_an_inner_address_is_admitted_or_connected_to(host: str) -> None:
+    for url in (f"http://{host}/", f"https://{host}:8443/x", f"http://user@{host}/", f"http://example.com@{host}/"):
+        with pytest.raises(UrlRefused):
+            await Guard().admit(url)
+        with pytest.raises(UrlRefused):
+            await Guard().addresses(Guard().judge(url))
+
+
+async def test_a_name_that_turns_inward_after_it_was_admitted_is_refused_at_the_connect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = iter([["1.1.1.1"], ["1.1.1.1"], ["127.0.0.1"], ["1.1.1.1", "::ffff:10.0.0.1"]])
+
+    def lookup(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in next(answers)]
+
+    monkeypatch.setattr(guard.socket, "getaddrinfo", lookup)
+    judge = Guard()
+    await judge.admit("https://rebound.test/")
+    assert await judge.addresses(parse("https://rebound.test/")) == ["1.1.1.1"]
+    for _ in range(2):
+        with pytest.raises(UrlRefused):
+            await judge.addresses(parse("https://rebound.test/"))
+
+
+async def test_a_name_is_resolved_once_for_each_connect_and_the_checked_address_is_connected_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A second look-up could find another address than the one that was checked."""
+    asked = []
+    real = socket.getaddrinfo
+
+    def lookup(host: str | bytes, port: int, *rest: object, **named: object) -> object:
+        if host == "receiver.test":
+            asked.append(host)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+        assert host in {"127.0.0.1", b"127.0.0.1"}, "only an address may be looked up besides"
+        return real(host, port, *rest, **named)  # type: ignore[arg-type]
+
+    async with hook() as receiver:
+        monkeypatch.setattr(guard.socket, "getaddrinfo", lookup)
+        url = receiver.url.replace("127.0.0.1", "receiver.test")
+        poster = Poster(Guard(["127.0.0.0/8"]))
+        to = Destination(EndpointId("whk_1"), url, (b"s" * 32,), 5.0, 60.0)
+        answer = await poster.post(to, Pending(EventId("evt_1"), InstanceKey("a" * 32), 0, 0.0, None, "{}"))
+        await poster.tidy(everything=True)
+    assert answer.ok and asked == ["receiver.test"]
+
+
+async def test_a_name_that_takes_too_long_to_resolve_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "ADMIT_S", 0.05)
+    released = threading.Event()
+    monkeypatch.setattr(guard.socket, "getaddrinfo", lambda *_, **__: released.wait(5))
+    with pytest.raises(UrlRefused, match="did not resolve"):
+        await Guard().admit("https://slow.test/")
+    released.set()
+
+
+async def test_what_is_allowed_by_name_need_not_resolve_yet() -> None:
+    await Guard(["no-such-name.invalid:443"]).admit("https://no-such-name.invalid/")
+    with pytest.raises(UrlRefused):
+        await Guard(["no-such-name.invalid:443"]).admit("https://no-such-name.invalid:444/")

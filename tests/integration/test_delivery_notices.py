@@ -8,7 +8,7 @@ import trio
 from bridge.ids import new_endpoint_id
 from bridge.store.feed import Filter
 from bridge.store.store import Store
-from tests.integration.test_delivery_dispatch import dispatching, settled
+from tests.support.dispatching import dispatching, settled
 from tests.support.hooks import SECRET, Reply, endpoint, hook, owned, rows, run, text_event
 
 DAY_S = 86_400.0

@@ -6,7 +6,7 @@ import shutil
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def examine(settings: Settings, *, dial: Dial | None = None) -> Iterator[Finding
 
 def _settings(environment: Mapping[str, str]) -> Finding:
     """Tell of variables that look like settings and are none: a mistyped name is otherwise ignored without a word."""
-    known = {Settings.ENVIRONMENT + field.name.upper() for field in fields(Settings)} | BESIDE
+    known = {Settings.ENVIRONMENT + name.upper() for name in Settings.model_fields} | BESIDE
     unknown = sorted(
         name
         for name in environment

@@ -8,7 +8,7 @@ are files in the data directory that only its owner can read.
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -88,8 +88,7 @@ async def _beside(settings: Settings, ports: Ports, urls: tuple[str, str], as_js
                 companion.remember("--port", urlsplit(companion.ready[url]).port or 0)
         host = urlsplit(receiver.ready["url"])
         app = App(
-            replace(
-                settings,
+            settings.but(
                 api_key=key,
                 webhook_url=f"{receiver.ready['url']}/webhook",
                 webhook_secret=secret,

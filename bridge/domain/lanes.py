@@ -4,7 +4,7 @@ A lane is the order in which one endpoint gets what belongs together, by default
 tried until it is through; only then comes the next. Retries are rows: the lane waits, the process does not.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bridge.domain import schedule
@@ -38,7 +38,7 @@ class Answer:
     retry_after_s: float | None = None
     body: str | None = None
     """The first `SHOWN_BYTES` of the answer's body."""
-    duration_ms: int = 0
+    duration_ms: int = field(default=0, compare=False)
 
     @property
     def ok(self) -> bool:

@@ -148,7 +148,7 @@ async def test_an_early_hint_is_not_the_answer() -> None:
 
 async def test_an_old_server_that_just_closes_at_the_end_is_understood() -> None:
     async with raw(b"HTTP/1.0 200 OK\r\n\r\nthanks") as url:
-        assert await once(url) == Answer(200)
+        assert await once(url) == Answer(200, body="thanks")
 
 
 async def test_a_long_answer_is_cut_and_its_connection_not_used_again() -> None:

@@ -17,13 +17,15 @@ DEFAULT_PORT = 5555
 DEFAULT_PATHS = ("/", "/webhook")
 DEFAULT_HANDLER_TIMEOUT_S = 30.0
 MAX_HANDLER_TIMEOUT_S = 3600
+DEFAULT_RETENTION_DAYS = 30
+MAX_RETENTION_DAYS = 36500
 MIN_KEY_CHARS = 16
 MIN_META_SECRET_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Settings of one receiver. `port` 0 takes a free one; `paths` are those that take webhooks."""
+    """Settings of one receiver. `port` 0 takes a free one; `paths` take webhooks; `retention_days` 0 keeps all."""
 
     database_url: str = field(repr=False)
     secrets: tuple[Secret, ...] = field(repr=False)
@@ -34,6 +36,7 @@ class Config:
     api_key: str | None = field(default=None, repr=False)
     handlers: tuple[Handler, ...] = ()
     handler_timeout_s: float = DEFAULT_HANDLER_TIMEOUT_S
+    retention_days: int = DEFAULT_RETENTION_DAYS
 
 
 def build(
@@ -49,8 +52,8 @@ def build(
 
     Read from the environment where the argument is absent: RECEIVER_DATABASE_URL, RECEIVER_SECRET,
     RECEIVER_SECRET_FILE, RECEIVER_HOST, RECEIVER_PORT, RECEIVER_PATHS (separated by commas); from there alone
-    RECEIVER_META_SECRET, RECEIVER_API_KEY (both also as a file by appending _FILE), RECEIVER_HANDLERS and
-    RECEIVER_HANDLER_TIMEOUT_S.
+    RECEIVER_META_SECRET, RECEIVER_API_KEY (both also as a file by appending _FILE), RECEIVER_HANDLERS,
+    RECEIVER_HANDLER_TIMEOUT_S and RECEIVER_RETENTION_DAYS.
     """
     url = database_url or env.get("RECEIVER_DATABASE_URL", "")
     if not url:
@@ -78,6 +81,7 @@ def build(
         api_key=_api_key(env),
         handlers=handlers.find(env.get("RECEIVER_HANDLERS", "")),
         handler_timeout_s=_seconds(env.get("RECEIVER_HANDLER_TIMEOUT_S") or str(DEFAULT_HANDLER_TIMEOUT_S)),
+        retention_days=_days(env.get("RECEIVER_RETENTION_DAYS") or str(DEFAULT_RETENTION_DAYS)),
     )
 
 
@@ -98,6 +102,14 @@ def _seconds(text: str) -> float:
     if not 0 < seconds <= MAX_HANDLER_TIMEOUT_S:
         raise ConfigError(f"RECEIVER_HANDLER_TIMEOUT_S is a number of seconds up to {MAX_HANDLER_TIMEOUT_S}")
     return seconds
+
+
+def _days(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= MAX_RETENTION_DAYS):
+        raise ConfigError(
+            f"RECEIVER_RETENTION_DAYS is a whole number up to {MAX_RETENTION_DAYS}; 0 keeps events for ever"
+        )
+    return int(text)
 
 
 def _secrets_of(env: Mapping[str, str]) -> list[str]:

@@ -68,27 +68,32 @@ select coalesce(max(cursor), 0) from receiver.event;
 select pg_try_advisory_lock(hashtextextended('receiver.handlers', 0));
 
 -- name: due
--- The heads of at most $3 lanes of a handler that may be called now; $2 are the lanes in which a call is under way.
+-- The heads of at most $3 lanes of a handler that may be called now; $2 are the lanes in which a call is under way. A
+-- lane without runs, whatever it counts, neither takes the place of another nor is waited for (next_due).
 select event.cursor, run.lane, run.attempts, event.webhook_id,
        to_char(event.received_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
        event.instance, event.type, event.seq, event.chat, event.body
 from (
-    select handler, name from receiver.lane
-    where handler = $1::text and pending > 0 and next_at <= now() and name <> all ($2::text[])
+    select head.* from receiver.lane
+    cross join lateral (
+        select cursor, lane, attempts from receiver.run
+        where run.handler = lane.handler and run.lane = lane.name and not parked
+        order by cursor limit 1
+    ) as head
+    where lane.handler = $1::text and pending > 0 and next_at <= now() and name <> all ($2::text[])
     order by next_at limit $3::bigint
-) as lane
-cross join lateral (
-    select cursor, lane, attempts from receiver.run
-    where run.handler = lane.handler and run.lane = lane.name and not parked
-    order by cursor limit 1
 ) as run
 join receiver.event using (cursor)
 order by cursor;
 
 -- name: next_due
 -- Seconds until the first lane of a handler may be called, of those in which no call is under way; null without any.
-select extract(epoch from min(next_at) - now()) from receiver.lane
-where handler = $1::text and pending > 0 and name <> all ($2::text[]);
+select (
+    select extract(epoch from next_at - now()) from receiver.lane
+    where handler = $1::text and pending > 0 and name <> all ($2::text[])
+      and exists (select from receiver.run where run.handler = lane.handler and run.lane = lane.name and not parked)
+    order by next_at limit 1
+);
 
 -- name: done
 -- The handler has returned.
@@ -153,3 +158,18 @@ select (select coalesce(sum(pending), 0) from receiver.lane where handler = $1::
 -- name: sweep
 -- Forget lanes in which nothing waits.
 delete from receiver.lane where pending = 0;
+
+-- name: forget
+-- Delete, of the $2 events behind the cursor $1, those older than $3 days for which nothing waits and nothing is parked.
+-- Returns how many, and the cursor to go on behind: null when the end, or an event that is not as old, has been reached.
+with page as materialized (
+    select cursor, received_at < now() - make_interval(days => $3::integer) as old
+    from receiver.event where cursor > $1::bigint order by cursor limit $2::bigint
+),
+gone as (
+    delete from receiver.event using page
+    where event.cursor = page.cursor and page.old
+      and not exists (select from receiver.run where run.cursor = page.cursor)
+    returning 1
+)
+select (select count(*) from gone), case when bool_and(old) and count(*) = $2 then max(cursor) end from page;

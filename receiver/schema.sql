@@ -36,6 +36,7 @@ comment on column receiver.run.parked is 'It kept failing, and waits for somebod
 
 create index if not exists run_head on receiver.run (handler, lane, cursor) where not parked;
 create index if not exists run_parked on receiver.run (handler, cursor) where parked;
+create index if not exists run_event on receiver.run (cursor);
 
 create table if not exists receiver.lane (
     handler text not null,
@@ -49,3 +50,15 @@ comment on column receiver.lane.pending is 'Its runs that are not parked. Counte
 comment on column receiver.lane.next_at is 'When its head may be called: later than now after a failure.';
 
 create index if not exists lane_due on receiver.lane (handler, next_at) where pending > 0;
+
+-- Whoever deletes an event, its runs go first, out of the count of their lanes as well: parked ones too, because one that
+-- is taken up again meanwhile is waited for and comes back as it is then.
+create or replace function receiver.forget_runs() returns trigger language plpgsql as $$
+begin
+    with gone as (delete from receiver.run where cursor = old.cursor returning handler, lane, parked)
+    update receiver.lane set pending = pending - 1 from gone
+    where lane.handler = gone.handler and lane.name = gone.lane and not gone.parked;
+    return old;
+end $$;
+create or replace trigger event_forget_runs before delete on receiver.event
+for each row execute function receiver.forget_runs();

@@ -7,7 +7,7 @@ from functools import partial
 import structlog
 import trio
 
-from receiver import parent
+from receiver import parent, retention
 from receiver.app import App
 from receiver.config import Config
 from receiver.desk import Desks
@@ -48,6 +48,7 @@ async def run(config: Config, *, on_ready: Callable[[str], None], parent_pipe: b
                 parent.ask_for_death_signal()
                 nursery.start_soon(_stop_on_end_of_stdin, stop)
             nursery.start_soon(store.run)
+            nursery.start_soon(retention.run, store, config.retention_days)
             nursery.start_soon(_announce, store, partial(on_ready, _url(listeners[0])))
             await serve(store, desks, partial(server.run, listeners, stop, grace_s=_GRACE_S), stop)
             nursery.cancel_scope.cancel()

@@ -21,7 +21,7 @@ log = structlog.get_logger()
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _PAGE_BYTES = 2_000_000
 _READ_DEADLINE_S = 8.0
-_READS = ("page", "newest", "last_cursor", "runs", "backlog", "retry")
+_READS = ("page", "newest", "last_cursor", "runs", "backlog", "retry", "forget")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +145,15 @@ class Store:
     async def retry(self, handler: str, webhook_id: str | None) -> int:
         """Take parked runs up again, all or one; return how many. Raise `StoreUnavailable`."""
         return int(text(await self._ask("retry", handler, webhook_id), 0, 0))
+
+    async def forget(self, days: int, *, after: int, limit: int) -> tuple[int, int | None]:
+        """Delete what is older of the `limit` events behind a cursor, unless a handler still has to deal with it.
+
+        Return how many, and the cursor behind which there may be more, or None. Raise `StoreUnavailable`.
+        """
+        result = await self._ask("forget", after, limit, days)
+        more = statements.value(result, 0, 1)
+        return int(text(result, 0, 0)), None if more is None else int(more)
 
     async def _ask(self, name: str, *values: str | int | None) -> PGresult:
         try:

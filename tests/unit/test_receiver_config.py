@@ -18,6 +18,10 @@ def test_the_environment_is_enough() -> None:
     assert found.secrets == (b"1" * 24,)
 
 
+def test_events_are_kept_for_30_days_unless_said_otherwise() -> None:
+    assert [build(LEAST | {"RECEIVER_RETENTION_DAYS": days}).retention_days for days in ("", "0", "7")] == [30, 0, 7]
+
+
 def test_the_command_line_comes_first() -> None:
     found = build(LEAST, database_url="dbname=other", secrets=[TWO], host="::", port=0, paths=["/in"])
     assert (found.database_url, found.secrets) == ("dbname=other", (b"2" * 24,))
@@ -45,6 +49,9 @@ def test_neither_password_nor_secret_is_in_its_representation() -> None:
         ({"RECEIVER_PORT": "65536"}, "a port"),
         ({"RECEIVER_PORT": "-1"}, "a port"),
         ({"RECEIVER_PATHS": "webhook"}, "a path"),
+        ({"RECEIVER_RETENTION_DAYS": "-1"}, "RECEIVER_RETENTION_DAYS"),
+        ({"RECEIVER_RETENTION_DAYS": "36501"}, "RECEIVER_RETENTION_DAYS"),
+        ({"RECEIVER_RETENTION_DAYS": "1.5"}, "RECEIVER_RETENTION_DAYS"),
     ],
 )
 def test_a_missing_or_wrong_setting_is_named(change: dict[str, str], reason: str) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 TAIL_LINES = 40
@@ -26,12 +26,23 @@ class Scrubber:
 
 
 class HostLog:
-    """Cuts bytes into lines, keeps the last ones in memory and all of them in a file of limited size, rotated once."""
+    """Cuts bytes into lines, keeps the last ones in memory and all of them in a file of limited size, rotated once.
 
-    def __init__(self, scrub: Scrubber, path: Path | None, *, file_bytes: int = FILE_BYTES) -> None:
+    `on_line` gets each, without secrets.
+    """
+
+    def __init__(
+        self,
+        scrub: Scrubber,
+        path: Path | None,
+        *,
+        file_bytes: int = FILE_BYTES,
+        on_line: Callable[[str], None] | None = None,
+    ) -> None:
         self._scrub = scrub
         self._path = path
         self._file_bytes = file_bytes
+        self._on_line = on_line
         self._rest = b""
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
 
@@ -52,6 +63,9 @@ class HostLog:
     def _keep(self, lines: list[bytes]) -> None:
         texts = [self._scrub(line.decode(errors="replace"))[:LINE_CHARACTERS] for line in lines]
         self.tail.extend(texts)
+        if self._on_line is not None:
+            for text in texts:
+                self._on_line(text)
         if self._path is None or not texts:
             return
         if self._path.exists() and self._path.stat().st_size > self._file_bytes:

@@ -16,6 +16,7 @@ from bridge.engine import wire
 from bridge.engine.errors import EngineDown, EngineError, EngineRefused, OutcomeUnknown
 from bridge.engine.hostlog import HostLog, Scrubber
 from bridge.engine.journal import Record
+from bridge.engine.librarylog import LibraryLog
 from bridge.engine.link import Link
 from bridge.engine.process import ChildProcess
 from bridge.engine.session import Session
@@ -72,6 +73,7 @@ class Port:
         """Opens that wait for the process to come up."""
         self._config = config
         self._on_free = on_free
+        self._library_log = LibraryLog(name)
         self._link: Link | None = None
         self._process: ChildProcess | None = None
         self._up = trio.Event()
@@ -204,7 +206,7 @@ class Port:
         process = self._process = self._spawn(folder)
         link = self._link = Link(process)
         self._fault = ""
-        host_log = HostLog(self._config.scrub, self._log_path())
+        host_log = HostLog(self._config.scrub, self._log_path(), on_line=self._library_log.take)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._collect, process, host_log)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from bridge.domain.questions import OnWhatsApp
 from bridge.engine.answers import answer
@@ -312,7 +313,13 @@ async def test_a_stop_ends_hosts_in_good_order_and_leaves_no_secret_behind(datab
         assert password is not None
         assert not shows(pid, password)
         assert os.listdir(f"/proc/{pid}/cwd") == [], "the engine wrote into its folder"  # noqa: PTH208
+        with capture_logs() as told, trio.fail_after(SOON_S):
+            await rig.sandbox.stop()
+            while not any(one["event"] == "engine.library" for one in told):  # noqa: ASYNC110 - the library decides
+                await trio.sleep(0.05)
     assert not alive(pid)
+    (warned,) = {(one["host"], one["instance"]) for one in told if one["event"] == "engine.library"}
+    assert warned == ("host 0", ada.key)
     shown = logged(tmp_path / "logs")
     assert "Press Ctrl+C" in shown, "this is where the engine's output goes"
     assert password not in shown

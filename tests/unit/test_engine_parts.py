@@ -82,10 +82,12 @@ def test_the_cause_of_a_death_is_the_line_that_go_begins_with() -> None:
 
 
 def test_the_librarys_log_entries_are_read_without_protobuf(capsys: pytest.CaptureFixture[str]) -> None:
-    log.write(neonize_pb.LogEntry(Message="x\ny" * 100, Level="WARN", Name="Client/Socket").SerializeToString())
-    log.write(b"\xff\xff\xff")
+    log.write(
+        neonize_pb.LogEntry(Message="x\ny" * 100, Level="WARN", Name="Client/Socket").SerializeToString(), "inst_1"
+    )
+    log.write(b"\xff\xff\xff", "inst_1")
     first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("whatsmeow WARN Client/Socket: x\\ny")
+    assert first.startswith("whatsmeow WARN inst_1 Client/Socket: x\\ny")
     assert "can't be read" in second
 
 

@@ -21,14 +21,18 @@ def ignored(text: str) -> str | None:
     return f"{match['id']} {match['sender']} {match['chat'] or match['sender']}" if match is not None else None
 
 
-def write(entry: bytes) -> str:
-    """Write one serialised `LogEntry` as a line and return its text; may be called from any thread."""
+def write(entry: bytes, key: str) -> str:
+    """Write one serialised `LogEntry` of the session `key` as a line, which librarylog.py reads; return its text.
+
+    May be called from any thread.
+    """
     try:
         fields = _strings(entry)
     except (IndexError, ValueError):
         fields = {_MESSAGE: "a log entry that can't be read"}
     text = fields.get(_MESSAGE, "").replace("\n", "\\n")
-    print(f"whatsmeow {fields.get(_LEVEL, '')} {fields.get(_NAME, '')}: {text}", file=sys.stderr)
+    name = fields.get(_NAME, "").replace(" ", "_")
+    print(f"whatsmeow {fields.get(_LEVEL, 'WARN')} {key} {name}: {text}", file=sys.stderr)
     return text
 
 

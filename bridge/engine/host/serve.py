@@ -144,7 +144,7 @@ class Host:
         )
 
     def _log(self, session: HostSession, entry: bytes) -> None:
-        ignored = log.ignored(log.write(entry))
+        ignored = log.ignored(log.write(entry, session.key))
         if ignored is not None:
             session.note_ignored(ignored)
 

@@ -9,7 +9,7 @@ from bridge.api.problems import InvalidField
 from bridge.api.sends import Content, SendCall
 from bridge.domain.ids import InstanceKey
 from bridge.media.jobs import Task
-from bridge.media.outgoing import Wanted
+from bridge.media.outgoing import KINDS, Wanted
 from bridge.store.errors import InstanceNotFound
 
 _TASKS: dict[str, Task] = {
@@ -69,16 +69,22 @@ def _wanted(task: Task, request: schemas.SendFile, filename: str = "", mime_type
 async def _content(
     call: Call, key: InstanceKey, request: schemas.SendFile, wanted: Wanted, said: dict[str, Any]
 ) -> Content:
-    """Make the file ready. A repeated request means the same when it names the same file the same way."""
+    """Return what is to be sent; the file comes later, because a repeated request needs none.
+
+    Such a request means the same when it names the same file the same way.
+    """
     media = call.context.media
     assert media is not None
     if await call.context.store.instances.get(key) is None:
         raise InstanceNotFound
-    row = await media.prepare(key, wanted)
+
+    async def prepare() -> dict[str, Any]:
+        return {"media_id": (await media.prepare(key, wanted)).id}
+
     said = {name: value for name, value in said.items() if value}
     file = hashlib.sha256((request.base64 or "").encode()).hexdigest() if request.base64 else wanted.url
     meaning = (wanted.task, file or wanted.media_id, wanted.filename, wanted.mime_type, said)
-    return Content({"media_id": row.id, **said}, kind=row.kind, meaning=meaning)
+    return Content(said, kind=KINDS[wanted.task], meaning=meaning, prepare=prepare)
 
 
 FILE_SENDS: tuple[SendCall, ...] = (

@@ -35,6 +35,8 @@ class Content:
     """What a repeated request with the same Idempotency-Key must be equal in, where that is not the body."""
     extra: Mapping[str, str] = field(default_factory=dict)
     """Further fields of the answer."""
+    prepare: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
+    """Does what is to be done for a send that is no repeated one, and returns further fields of the row's body."""
 
 
 Read = Callable[[Call, InstanceKey, str, Any], Awaitable[Content]]

@@ -97,6 +97,14 @@ class Calls(ABC):
         assert outcome is not None
         raise outcome
 
+    async def repeated(self, key: InstanceKey, idempotency_key: str, request_hash: bytes) -> MessageRef | None:
+        """Return what an earlier send with this key led to, None where there was none.
+
+        Raises `IdempotencyMismatch` when that was another one, and `CommandInProgress`.
+        """
+        row = await self._store.commands.repeated(key, idempotency_key, request_hash)
+        return None if row is None else earlier(row)
+
     async def _recipient(self, actor: InstanceActor, to: str, options: SendOptions) -> str:
         try:
             return await actor.phonebook.resolve(to) if actor.online else to

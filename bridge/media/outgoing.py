@@ -28,7 +28,7 @@ _FAMILIES: Mapping[Task, tuple[str, ...]] = {
     "document": ("",),
 }
 """What a file may begin as, for each task. A container of videos may hold nothing but sound."""
-_KINDS: Mapping[Task, Kind] = {
+KINDS: Mapping[Task, Kind] = {
     "image": "image",
     "sticker": "sticker",
     "video": "video",
@@ -37,6 +37,7 @@ _KINDS: Mapping[Task, Kind] = {
     "voice": "audio",
     "document": "document",
 }
+"""As what the file of a task is kept and sent."""
 _VOICE = "audio/ogg; codecs=opus"
 _SAYS_LITTLE = frozenset({UNKNOWN, "text/plain", "application/zip"})
 _DANGEROUS = ("text/html", "image/svg", "application/xhtml")
@@ -114,7 +115,7 @@ class Outgoing:
         name = PurePosixPath(wanted.filename or given.filename).name
         if wanted.task == "document" and not name:
             name = "file" + extension(mime_type)
-        kind, facts = _KINDS[wanted.task], facts_of(seen, voice=wanted.task == "voice")
+        kind, facts = KINDS[wanted.task], facts_of(seen, voice=wanted.task == "voice")
         if given.row is not None:
             return await self._library.refer(
                 instance, given.row, kind=kind, mime_type=mime_type, filename=name, facts=facts

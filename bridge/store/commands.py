@@ -68,6 +68,15 @@ class Commands:
         async with self._pool.connection() as conn:
             return await fetch_one(conn, _SQL["get"], {"id": id}, CommandRow)
 
+    async def repeated(self, instance: InstanceKey, idempotency_key: str, request_hash: bytes) -> CommandRow | None:
+        """Return the command of an earlier request with this key; raise `IdempotencyMismatch` if it was another."""
+        params = {"instance_key": instance, "idempotency_key": idempotency_key}
+        async with self._pool.connection() as conn:
+            row = await fetch_one(conn, _SQL["repeated"], params, CommandRow)
+        if row is not None and row.request_hash != request_hash:
+            raise IdempotencyMismatch(command=row.id)
+        return row
+
     async def start(self, id: CommandId, owner: NodeId, epoch: Epoch) -> None:
         """Store that the engine is about to have a queued command; raise `CommandClosed` when it is not queued."""
         async with self._pool.connection() as conn:

@@ -151,6 +151,8 @@ async def test_every_kind_of_file_is_sent_as_a_phone_shows_it(tmp_path: Path) ->
             assert (seen["kind"], seen["media"]["file_name"], seen["media"]["pages"]) == ("document", "offer.pdf", 3)
             assert await one.content(document["message_id"]) == samples.pdf()
 
+            await sent_once(one, files, f"{base}/photo.jpg")
+
             for status, code, body in (
                 (422, "url_refused", {"type": "image", "url": f"{base}/away"}),
                 (422, "url_refused", {"type": "image", "url": "http://localhost/x"}),
@@ -169,6 +171,23 @@ async def test_every_kind_of_file_is_sent_as_a_phone_shows_it(tmp_path: Path) ->
             spool = tmp_path / "data" / "media" / "spool"
             assert os.listdir(spool) == [], "nothing is kept of what was refused, or on its way"  # noqa: PTH208
         assert "/photo.jpg" in asked
+
+
+async def sent_once(one: Rig, files: dict[str, Answer | bytes], url: str) -> None:
+    """A repeated send fetches nothing: its file may be gone by then."""
+    path, headers = urlsplit(url).path, {"Idempotency-Key": "photo-1"}
+    body = {"instance_key": one.key, "phone": CONTACT, "type": "image", "url": url, "caption": "once"}
+    first = await one.stack.api.post("/message/send-media", json=body, headers=headers)
+    assert first.status_code == 200, first.text
+    there, files[path] = files[path], response(404)
+    again = await one.stack.api.post("/message/send-media", json=body, headers=headers)
+    assert again.status_code == 200, again.text
+    assert again.json()["message_id"] == first.json()["message_id"]
+    other = await one.stack.api.post("/message/send-media", json={**body, "caption": "other"}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+    new = await one.stack.api.post("/message/send-media", json=body, headers={"Idempotency-Key": "photo-2"})
+    assert (new.status_code, new.json()["code"]) == (422, "media_unreachable")
+    files[path] = there
 
 
 async def test_files_of_every_kind_come_in_are_kept_and_served(tmp_path: Path) -> None:

@@ -46,6 +46,16 @@ async def test_another_request_with_the_same_idempotency_key_is_refused(store, k
     assert caught.value.status == 422
 
 
+async def test_what_is_repeated_is_found_without_a_command_of_its_own(store, key):
+    assert await store.commands.repeated(key, "k", HASH) is None
+    first = await insert(store, key, "k")
+    found = await store.commands.repeated(key, "k", HASH)
+    assert (found.id, found.state, found.open) == (first.id, "running", first.open)
+    with pytest.raises(IdempotencyMismatch):
+        await store.commands.repeated(key, "k", bytes(32))
+    assert await store.commands.repeated("0" * 32, "k", HASH) is None
+
+
 async def test_an_idempotency_key_belongs_to_its_instance(store, key):
     other = (await store.instances.create(new_instance_key(), None, None, {})).key
     assert (await insert(store, key, "k")).inserted

@@ -224,6 +224,8 @@ class MemoryDirectory:
     asked: list[tuple[InstanceKey, Question[Any]]] = field(default_factory=list)
     answers: dict[type[Question[Any]], object] = field(default_factory=dict)
     outcome: str = "sent"
+    repeats: BridgeError | None = None
+    """What a repeated send is refused with."""
     hold: trio.Event | None = None
     """While set and not fired, calls wait for it after they began."""
     calls: int = 0
@@ -325,6 +327,12 @@ class MemoryDirectory:
         number = f"{len(self.sent):02}"
         status = "queued" if options.queued else self.outcome
         return Ref(status, MessageId(f"3EB0{number}"), to, now(), CommandId(f"cmd_{number}"))
+
+    async def repeated(self, key: InstanceKey, idempotency_key: str, request_hash: bytes) -> Ref | None:
+        await trio.lowlevel.checkpoint()
+        if self.repeats is not None:
+            raise self.repeats
+        return None
 
     def _find(self, key: InstanceKey) -> InstanceRow:
         row = self.store.rows.get(key)

@@ -60,15 +60,17 @@ class MessageCalls:
         content = await send.read(call, key, to, request)
         context = _context(request)
         kind = content.kind or send.kind
+        hash_ = request_hash(kind, (to, content.meaning or content.body, context, options.send_at))
+        body = {**content.body, **context}
+        if content.prepare is not None:
+            if repeated is not None:
+                found = await self.context.directory.repeated(key, repeated, hash_)
+                if found is not None:
+                    return _answer(found, call, key, content, options)
+            body |= await content.prepare()
         with call.promised(self.context.limits.transfer_s if send.with_file else 0):
             ref = await self.context.directory.send(
-                key,
-                kind,
-                to,
-                {**content.body, **context},
-                request_hash=request_hash(kind, (to, content.meaning or content.body, context, options.send_at)),
-                idempotency_key=repeated,
-                options=options,
+                key, kind, to, body, request_hash=hash_, idempotency_key=repeated, options=options
             )
         return _answer(ref, call, key, content, options)
 

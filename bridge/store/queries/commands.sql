@@ -28,6 +28,13 @@ select id, instance_key, kind, body, state, idempotency_key, request_hash, messa
 from bridge.command
 where id = %(id)s
 
+-- name: repeated
+-- The command of an earlier request with the same idempotency key.
+select id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
+       created_at, finished_at, send_at
+from bridge.command
+where instance_key = %(instance_key)s and idempotency_key = %(idempotency_key)s
+
 -- name: start
 -- The engine is about to have it: after a crash its outcome is unknown.
 update bridge.command

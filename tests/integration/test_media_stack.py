@@ -223,6 +223,33 @@ async def test_files_of_every_kind_come_in_are_kept_and_served(tmp_path: Path) -
                 assert got.headers["content-disposition"].startswith("attachment")
                 assert got.headers["content-type"] == "application/pdf"
         await served(one, first["media_path"], media["id"], samples.picture("WEBP"))
+        await in_a_group(one)
+
+
+async def in_a_group(one: Rig) -> None:
+    """Files of a group, wrapped as view-once and as a document with a caption, and one that is sent there."""
+    made = await one.control.post("/groups", json={"phone": CONTACT, "subject": "Trip", "members": [OWN]})
+    assert made.status_code == 201, made.text
+    group = made.json()["group"]
+    for kind, content, around in (
+        ("image", samples.picture(size=(64, 48)), {}),
+        ("image", samples.picture(size=(48, 64)), {"view_once": True}),
+        ("document", samples.pdf() + b"\n", {"caption": "the plan"}),
+    ):
+        message = await one.from_contact(group, kind=kind, file={"data": b64(content), "name": "plan.pdf"}, **around)
+        data = (await one.event("message.received", message))["data"]
+        assert (data["chat_id"], data["is_group"], data["media_type"]) == (group, True, kind), data
+        assert data["sender_id"] != group
+        media = (await one.event("media.updated", message))["data"]["media"]
+        assert (media["status"], media["sha256"]) == ("available", hashlib.sha256(content).hexdigest())
+        got = await one.stack.api.get(urlsplit(media["url"]).path)
+        assert (got.status_code, got.content) == (200, content)
+        if kind == "document":
+            assert "plan.pdf" in got.headers["content-disposition"]
+    sent = await one.send("/message/send-media", phone=group, type="image", base64=b64(samples.picture()), caption="us")
+    assert (sent["status"], sent["to"]) == ("sent", group)
+    seen = await one.arrived(sent["message_id"])
+    assert (seen["kind"], seen["caption"]) == ("image", "us")
 
 
 async def served(one: Rig, path: str, media_id: str, content: bytes) -> None:

@@ -35,6 +35,8 @@ async def test_a_restored_bridge_is_online_without_a_qr_code(tmp_path: Path) -> 
         await stack.sandbox.create_phone(CONTACT, "Ann")
         key = await stack.pair(PHONE)
         await stack.call("POST", "/message/send", instance_key=key, to=CONTACT, message="before")
+        kept = await stack.api.post(f"/media/{key}?filename=offer.txt", content=b"what a customer was sent")
+        assert kept.status_code == 201, kept.text
         await bridge("backup", str(file), "--data-dir", str(old), "--json")
         api_key = stack.ready["api_key"]
     new.mkdir(mode=0o711)
@@ -43,6 +45,8 @@ async def test_a_restored_bridge_is_online_without_a_qr_code(tmp_path: Path) -> 
     await bridge("restore", str(file), "--data-dir", str(new), "--json")
     async with running_stack(new) as stack:
         assert stack.ready["api_key"] == api_key
+        got = await stack.api.get(f"/media/{key}/{kept.json()['media_id']}")
+        assert (got.status_code, got.content) == (200, b"what a customer was sent")
         await stack.until_online(key)
         await stack.sandbox.send(CONTACT, PHONE, "after")
         sent = await stack.call("POST", "/message/send", instance_key=key, to=CONTACT, message="and back")

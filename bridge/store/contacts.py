@@ -1,10 +1,8 @@
 """The people whom an instance knows: read from what whatsmeow keeps of names, numbers and LIDs. Nothing is written."""
 
-import base64
-import binascii
 from dataclasses import dataclass
 
-from bridge.store.errors import InvalidCursor
+from bridge.store import cursors
 from bridge.store.fetch import fetch_all
 from bridge.store.pool import Pool
 from bridge.store.queries import load
@@ -41,11 +39,11 @@ class Contacts:
         `search` is a part of a name or a number.
         """
         limit = max(1, min(limit, PAGE_LIMIT))
-        after = None if cursor is None else _read_cursor(cursor)
+        after = None if cursor is None else cursors.place(cursor)
         like = None if search is None else f"%{_escaped(search)}%"
         rows = await self._rows(jid, like=like, after=after, limit=limit)
         items = tuple(rows[:limit])
-        return Page(items, _cursor(items[-1]) if len(rows) > limit else None)
+        return Page(items, cursors.at_place(items[-1].place) if len(rows) > limit else None)
 
     async def find(self, jid: str, *, phone: str | None = None, lid: str | None = None) -> ContactRow | None:
         """Return the person whom the device `jid` knows by this number or LID."""
@@ -83,14 +81,3 @@ class Contacts:
 def _escaped(text: str) -> str:
     """Return `text` as a pattern that stands for itself."""
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def _cursor(row: ContactRow) -> str:
-    return base64.urlsafe_b64encode(row.place.encode()).decode()
-
-
-def _read_cursor(cursor: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(cursor.encode()).decode()
-    except (ValueError, binascii.Error) as exc:
-        raise InvalidCursor from exc

@@ -1,7 +1,6 @@
 """The endpoints: where events go, which ones, and signed with what. Their secrets are sealed here, and never shown."""
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,8 +10,8 @@ import structlog
 from psycopg.rows import dict_row
 
 from bridge.domain.ids import EndpointId, InstanceKey
+from bridge.store import cursors
 from bridge.store.deliveries import Destination
-from bridge.store.errors import InvalidCursor
 from bridge.store.fetch import run
 from bridge.store.pool import Pool
 from bridge.store.queries import load
@@ -176,7 +175,7 @@ class Endpoints:
 
         With `instance_key`, those that get events of it: its own, and those of all instances.
         """
-        after_at, after_id = (None, None) if cursor is None else _read_cursor(cursor)
+        after_at, after_id = (None, None) if cursor is None else cursors.time(cursor)
         params = {
             "instance_key": instance_key,
             "only": None if only is None else sorted(only),
@@ -185,7 +184,8 @@ class Endpoints:
             "limit": limit + 1,
         }
         rows = [self._shown(row) for row in await self._rows("page", params)]
-        return Page(tuple(rows[:limit]), _cursor(rows[limit - 1]) if len(rows) > limit else None)
+        items = tuple(rows[:limit])
+        return Page(items, cursors.at_time(items[-1].created_at, items[-1].id) if len(rows) > limit else None)
 
     async def lag(self, ids: Sequence[EndpointId]) -> dict[EndpointId, Lag]:
         """Return how far behind these endpoints are."""
@@ -274,15 +274,3 @@ class Endpoints:
         except (SecretUnreadable, NoMainKey):
             secret, headers = "", []
         return EndpointRow(**values | {"secret_hint": secret[-HINT_CHARS:], "headers": headers})
-
-
-def _cursor(row: EndpointRow) -> str:
-    return base64.urlsafe_b64encode(f"{row.created_at.isoformat()} {row.id}".encode()).decode()
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
-    try:
-        at, _, id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
-        return datetime.fromisoformat(at), id
-    except (ValueError, binascii.Error) as exc:
-        raise InvalidCursor from exc

@@ -1,7 +1,5 @@
 """The instances. What a session writes carries its owner and epoch, and is refused after another owner took over."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -10,7 +8,8 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from bridge.domain.ids import Epoch, InstanceKey, NodeId
-from bridge.store.errors import DeviceTaken, InstanceNotFound, InvalidCursor, StaleOwner
+from bridge.store import cursors
+from bridge.store.errors import DeviceTaken, InstanceNotFound, StaleOwner
 from bridge.store.fetch import fetch_all, fetch_one, run
 from bridge.store.pool import Pool
 from bridge.store.queries import load
@@ -51,7 +50,7 @@ class Instances:
     ) -> Page[InstanceRow]:
         """Return up to `limit` (1 to 1,000) instances, of `only` these keys, oldest first; raise `InvalidCursor`."""
         limit = max(1, min(limit, PAGE_LIMIT))
-        after_at, after_key = _read_cursor(cursor) if cursor is not None else (None, None)
+        after_at, after_key = cursors.time(cursor) if cursor is not None else (None, None)
         params = {
             "state": state,
             "external_id": external_id,
@@ -63,7 +62,7 @@ class Instances:
         async with self._pool.connection() as conn:
             rows = await fetch_all(conn, _SQL["page"], params, InstanceRow)
         items = tuple(rows[:limit])
-        return Page(items, _cursor(items[-1]) if len(rows) > limit else None)
+        return Page(items, cursors.at_time(items[-1].created_at, items[-1].key) if len(rows) > limit else None)
 
     async def wanted(self) -> tuple[InstanceRow, ...]:
         """Return every instance; `desired` tells which of them should run."""
@@ -173,15 +172,3 @@ class Instances:
         async with self._pool.connection() as conn:
             if await run(conn, _SQL[query], params) == 0:
                 raise StaleOwner(instance=key, epoch=epoch)
-
-
-def _cursor(row: InstanceRow) -> str:
-    return base64.urlsafe_b64encode(f"{row.created_at.isoformat()} {row.key}".encode()).decode()
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
-    try:
-        at, _, key = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
-        return datetime.fromisoformat(at), key
-    except (ValueError, binascii.Error) as exc:
-        raise InvalidCursor from exc

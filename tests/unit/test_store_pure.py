@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from bridge.store import cursors
 from bridge.store.errors import InvalidCursor, MigrationError, StoreUnavailable
 from bridge.store.hints import Coalescer
-from bridge.store.instances import _read_cursor
 from bridge.store.migrate import Migration, migrations, pending
 from bridge.store.pool import conninfo_for
 from bridge.store.queries import load, parse
@@ -85,7 +85,7 @@ def test_every_query_has_its_comment(name):
 def test_a_broken_cursor_is_the_callers_error():
     for cursor in ("x", "", "AAAA", "ä", "MjAyNg=="):
         with pytest.raises(InvalidCursor):
-            _read_cursor(cursor)
+            cursors.time(cursor)
 
 
 def test_what_a_url_sets_wins_over_our_limits():

@@ -6,8 +6,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from bridge.app import media_config
 from bridge.backup import run
 from bridge.backup.seal import BadBackup
+from bridge.config import from_environment
 from bridge.store.dump import CannotRestore
 from bridge.store.errors import MigrationError
 
@@ -81,6 +83,14 @@ def test_what_is_restored_is_what_was_there(filled: tuple[str, Path], empty_data
     assert (restored / "main-key").read_text() == "the main key\n"
     assert summary.tables["bridge.instance"] > 0 and "bridge.command" in seen
     assert {path.name for path in restored.iterdir()} == {"media", "main-key"}
+
+
+def test_media_are_kept_where_a_backup_looks_for_them(tmp_path: Path) -> None:
+    settings = from_environment({"BRIDGE_DATA_DIR": str(tmp_path), "BRIDGE_MEDIA_OPEN": "true"})
+    config = media_config(settings)
+    assert (config.folder.parent, config.folder.name in run.FOLDERS) == (settings.data_dir, True)
+    assert settings.data_dir == tmp_path
+    assert config.open and not media_config(from_environment({})).open
 
 
 def test_nothing_of_it_can_be_read_without_the_passphrase(filled: tuple[str, Path], tmp_path: Path) -> None:

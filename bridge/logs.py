@@ -1,9 +1,20 @@
 """Logging: structlog and the standard library's loggers in one stream, stderr; stdout belongs to nobody."""
 
+import io
 import logging
 import sys
 
 import structlog
+
+
+class _Stderr(io.TextIOBase):
+    """Whatever `sys.stderr` is when a line is written: loggers outlive a stream that somebody put there for a while."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def configure(*, level: str = "info", style: str = "auto") -> None:
@@ -20,10 +31,10 @@ def configure(*, level: str = "info", style: str = "auto") -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_Stderr()),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_Stderr())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],

@@ -1,5 +1,6 @@
 """Logging: one stream, one form, whoever writes the line; ids in it, and nothing that is secret."""
 
+import io
 import json
 import logging
 import sys
@@ -96,3 +97,19 @@ async def test_a_request_leaves_one_debug_line_with_ids_and_without_secrets(line
     assert all(line["level"] == "debug" for line in found)  # nothing per message above debug
     for secret in (API_KEY, "a secret text", "4915100000001"):
         assert secret not in shown
+
+
+def test_a_logger_outlives_the_stream_that_was_stderr_at_its_first_line(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", first)
+    logs.configure(style="json")
+    log = structlog.get_logger()
+    log.info("one")
+    logging.getLogger("hypercorn.error").warning("two")
+    first.close()
+    monkeypatch.setattr(sys, "stderr", second)
+    log.info("three")
+    logging.getLogger("hypercorn.error").warning("four")
+    assert [json.loads(line)["event"] for line in second.getvalue().splitlines()] == ["three", "four"]

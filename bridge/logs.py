@@ -1,13 +1,13 @@
 """Logging: structlog and the standard library's loggers in one stream, stderr; stdout belongs to nobody."""
 
-import io
 import logging
 import sys
+from typing import TextIO, cast
 
 import structlog
 
 
-class _Stderr(io.TextIOBase):
+class _Stderr:
     """Whatever `sys.stderr` is when a line is written: loggers outlive a stream that somebody put there for a while."""
 
     def write(self, text: str) -> int:
@@ -15,6 +15,9 @@ class _Stderr(io.TextIOBase):
 
     def flush(self) -> None:
         sys.stderr.flush()
+
+
+STDERR = cast("TextIO", _Stderr())
 
 
 def configure(*, level: str = "info", style: str = "auto") -> None:
@@ -31,10 +34,10 @@ def configure(*, level: str = "info", style: str = "auto") -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(_Stderr()),
+        logger_factory=structlog.PrintLoggerFactory(STDERR),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(_Stderr())
+    handler = logging.StreamHandler(STDERR)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],

@@ -7,6 +7,7 @@ WhatsApp, what was acknowledged there goes into the journals, and the process en
 import ctypes
 import faulthandler
 import os
+import select
 import signal
 import sys
 import time
@@ -31,7 +32,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     began = time.monotonic()
-    _leave_with_parent()
+    stdin = _Input()
     # neonize and the Go runtime print to descriptor 1: they get stderr, and the frames a descriptor of their own
     output_fd = os.dup(1)
     os.dup2(2, 1)
@@ -40,7 +41,7 @@ def main() -> None:
     decoder = host_side()
     messages: list[FromBridge] = []
     while not messages:
-        if not (data := os.read(0, READ_BYTES)):
+        if not (data := stdin.read()):
             sys.exit(0)
         messages = decoder.feed(data)
     hello = messages.pop(0)
@@ -61,7 +62,7 @@ def main() -> None:
             if isinstance(message, Ping):
                 _expect_pings()
             host.handle(message)
-        if not (data := os.read(0, READ_BYTES)):
+        if not (data := stdin.read()):
             break
         messages = decoder.feed(data)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -75,17 +76,21 @@ def _expect_pings() -> None:
     faulthandler.dump_traceback_later(SILENCE_S, exit=True)
 
 
-def _leave_with_parent() -> None:
-    """Take the end of the thread that started this process for the end of stdin, whoever else holds its other side."""
-    signal.signal(signal.SIGTERM, _end_stdin)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+class _Input:
+    """stdin, which ends with the thread that started this process, whoever else holds its other side open."""
 
+    def __init__(self) -> None:
+        self._parent_died, wakeup = os.pipe()
+        os.set_blocking(wakeup, False)
+        signal.signal(signal.SIGTERM, lambda *_: None)  # what counts is the byte that it puts into the pipe
+        signal.set_wakeup_fd(wakeup)
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
-def _end_stdin(_signal: int, _frame: object) -> None:
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
+    def read(self) -> bytes:
+        """Return what the bridge says, nothing at its end."""
+        ready, _, _ = select.select([0, self._parent_died], [], [])
+        return b"" if self._parent_died in ready else os.read(0, READ_BYTES)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ from bridge.api.routes import (
     ui,
     webhooks,
 )
+from bridge.api.sockets import Sockets
+from bridge.api.upgrade import UPGRADES
 
 log = structlog.get_logger()
 
@@ -74,15 +76,17 @@ def create_app(context: ApiContext) -> QuartTrio:
     app.url_map.merge_slashes = False  # a redirect is an answer that is not JSON
     app.url_map.strict_slashes = True
     app.register_error_handler(Exception, _on_error)
-    _add(app, routes, context, gate)
+    auditor = Auditor(context.store.audit, Recorded(context.audit))
+    _add(app, routes, context, gate, auditor)
     public = frozenset(route.path for route in routes if route.access is None)
     large = {f"{route.method} {route.path}": (route.body_bytes, route.streams) for route in routes if route.body_bytes}
-    app.asgi_app = Edge(app.asgi_app, context.limits, public, large)
+    (upgrades,) = [route for route in routes if route.path == UPGRADES]
+    sockets = Sockets(app.asgi_app, context, gate, auditor, upgrades)
+    app.asgi_app = Edge(sockets, context.limits, public, large)
     return app
 
 
-def _add(app: QuartTrio, routes: Iterable[Route], context: ApiContext, gate: Gate) -> None:
-    auditor = Auditor(context.store.audit, Recorded(context.audit))
+def _add(app: QuartTrio, routes: Iterable[Route], context: ApiContext, gate: Gate, auditor: Auditor) -> None:
     for route in routes:
         app.add_url_rule(
             route.path,

@@ -15,6 +15,7 @@ from bridge.domain.lanes import Answer
 from bridge.domain.questions import PhoneFound, Question
 from bridge.domain.sends import SendOptions
 from bridge.media.service import MediaService
+from bridge.store.consumers import Consumers
 from bridge.store.contacts import ContactRow
 from bridge.store.deliveries import DeliveryRow
 from bridge.store.endpoints import EndpointRow, EndpointSpec, Lag
@@ -300,6 +301,8 @@ class ApiStore(Protocol):
     def endpoints(self) -> Endpoints: ...
     @property
     def feed(self) -> Feed: ...
+    @property
+    def consumers(self) -> Consumers: ...
     @property
     def contacts(self) -> Contacts: ...
     @property

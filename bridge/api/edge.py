@@ -43,6 +43,7 @@ LINGER_S = 2.0
 the sender may never see why (RFC 9112, 9.6)."""
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+_HEADS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
 _KEY_PART = re.compile(r"/[0-9a-f]{32}(?=/|$)")
 _ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
@@ -92,9 +93,10 @@ class Edge:
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
+        scope.setdefault("method", "GET")  # a WebSocket has none
         limit, streams = self._large.get(_pattern(scope), (self._limits.body_bytes, False))
         scope[BODY_LIMIT] = limit
         inflow = None
@@ -143,6 +145,7 @@ class _Exchange:
         "_limit",
         "_receive",
         "_send",
+        "_socket",
         "client_gone",
         "request_id",
         "scope",
@@ -161,9 +164,14 @@ class _Exchange:
         self._inflow = inflow
         self._body_bytes = 0
         self._complete = trio.Event()
+        self._socket = scope["type"] == "websocket"
+        if self._socket:
+            self._complete.set()
 
     async def receive(self) -> Message:
         """Return the next message for the framework; a body beyond the limit ends there, its rest is dropped."""
+        if self._socket:
+            return await self._receive()
         while True:
             if self._inflow is not None:
                 await self._inflow.room()
@@ -187,8 +195,10 @@ class _Exchange:
             return message
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
+        if self._socket and message["type"].startswith("http."):
+            message = {**message, "type": f"websocket.{message['type']}"}  # an answer instead of the upgrade
+        if message["type"] in _HEADS:
+            self.status = message.get("status", 101)
             headers = [*message["headers"], (b"x-request-id", self.request_id.encode())]
             await self._send({**message, "headers": headers})
             return

@@ -21,7 +21,8 @@ import structlog
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol import events as streams
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -30,6 +31,7 @@ from hypercorn.utils import parse_socket_addr
 
 from bridge.api.problems import JSON, for_status
 from bridge.api.shields import SCOPE_KEY, Shields
+from bridge.api.upgrade import FRAME_MAX, SocketStream, is_upgrade
 from bridge.ids import ulid
 
 Message = MutableMapping[str, Any]
@@ -57,6 +59,7 @@ def hypercorn_config() -> Config:
     config = Config()
     config.keep_alive_max_requests = 100_000
     config.include_server_header = False
+    config.websocket_max_message_size = FRAME_MAX
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
     return config
@@ -81,6 +84,7 @@ class JsonErrorsProtocol(H11Protocol):  # type: ignore[misc]  # hypercorn is not
     """
 
     _head = b""
+    connection: Any
 
     async def _send_h11_event(self, event: h11.Event) -> None:
         try:
@@ -114,13 +118,44 @@ class JsonErrorsProtocol(H11Protocol):  # type: ignore[misc]  # hypercorn is not
         """Never switch to HTTP/2: a request that offers to is answered in HTTP/1.1 (RFC 9110, 7.8)."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        """Never switch to WebSocket either: no call speaks it."""
+        """Switch to WebSocket for the one call that speaks it, when the request is in order; else never."""
+        if is_upgrade(request):
+            await self._switch(request)
+            return
         if any(name == b"upgrade" for name, _ in request.headers):
             kept = [(name, value) for name, value in request.headers if name != b"upgrade"]
             request = h11.Request(
                 method=request.method, target=request.target, headers=kept, http_version=request.http_version
             )
         await super()._create_stream(request)
+
+    async def _switch(self, request: h11.Request) -> None:
+        self.stream = SocketStream(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        self.connection = H11WSConnection(self.connection)
+        # Compression is never agreed on: a small frame could become any amount of memory.
+        headers = [(name, value) for name, value in request.headers if name != b"sec-websocket-extensions"]
+        await self.stream.handle(
+            streams.Request(
+                stream_id=STREAM_ID,
+                headers=headers,
+                http_version="1.1",
+                method="GET",
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
+        self.keep_alive_requests += 1
+        await self.context.mark_request()
 
 
 class Connection(TCPServer):  # type: ignore[misc]  # hypercorn is not followed by mypy

@@ -180,6 +180,20 @@ class NotSupported(ApiError):
     status = 501
 
 
+class UpgradeRequired(ApiError):
+    """This path speaks WebSocket (RFC 6455) over HTTP/1.1 alone; connect with such a client, or use GET /events."""
+
+    code = "upgrade_required"
+    status = 426
+
+
+class TooManyConsumers(ApiError):
+    """This API key has as many consumers as it may; use one of their names."""
+
+    code = "too_many_consumers"
+    status = 409
+
+
 class Overloaded(ApiError):
     """Too many requests at the same time; try again."""
 
@@ -286,7 +300,10 @@ def for_error(error: BaseException, request_id: str) -> Answer:
             return for_status(500, request_id)
 
 
-_HEADERS_OF_STATUS: Mapping[int, Mapping[str, str]] = {401: {"WWW-Authenticate": "Bearer"}}
+_HEADERS_OF_STATUS: Mapping[int, Mapping[str, str]] = {
+    401: {"WWW-Authenticate": "Bearer"},
+    426: {"Upgrade": "websocket"},
+}
 
 
 def _for_bridge_error(error: BridgeError, request_id: str) -> Answer:

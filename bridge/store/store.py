@@ -13,6 +13,7 @@ import trio
 from bridge.store.audit import Audit
 from bridge.store.census import Censuses
 from bridge.store.commands import Commands
+from bridge.store.consumers import Consumers
 from bridge.store.contacts import Contacts
 from bridge.store.deliveries import Deliveries
 from bridge.store.endpoints import Endpoints
@@ -62,6 +63,7 @@ class Store:
         self.media = MediaRows(self.pool)
         self.events = Ingest(self.pool)
         self.feed = Feed(self.pool)
+        self.consumers = Consumers(self.pool)
         self.events.on_stored(self.feed.wake)
         self.endpoints = Endpoints(self.pool, vault)
         self.notices = Notices(self.pool)

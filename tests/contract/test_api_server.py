@@ -14,8 +14,9 @@ import trio.testing
 from bridge.api.hypercorn_fixes import JsonErrorsProtocol, Message, Receive, Send, Timing
 from bridge.api.server import HttpServer
 from bridge.api.shields import SCOPE_KEY
-from tests.support.api import DEADLINE_S, eventually, running_api, serving
+from tests.support.api import API_KEY, DEADLINE_S, eventually, running_api, serving
 
+NONCE = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 REQUEST = b"GET /livez HTTP/1.1\r\nHost: bridge\r\n\r\n"
 
 
@@ -107,12 +108,35 @@ async def test_a_malformed_head_is_refused_in_json_and_the_server_goes_on(reques
         b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 1\r\n",
     ],
 )
-async def test_an_offer_to_upgrade_is_answered_in_http_1(upgrade: bytes) -> None:
+async def test_an_offer_to_upgrade_is_answered_in_http_1_where_no_websocket_is(upgrade: bytes) -> None:
     async with running_api() as api:
         request = b"GET /livez HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n"
         async with await trio.open_tcp_stream("127.0.0.1", api.bound.port) as stream:
             await stream.send_all(request)
             assert (await stream.receive_some(1_000)).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /events/ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: !!!\r\n",
+        b"GET /events/ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+        b"GET /events/ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8\r\n" + NONCE,
+        b"GET /events/ws HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" + NONCE,
+        b"GET /events/ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: x\r\n",
+        b"GET /events/ws HTTP/1.1\r\nConnection: close\r\n",
+    ],
+)
+async def test_an_upgrade_that_is_not_in_order_is_answered_in_json(head: bytes) -> None:
+    async with running_api() as api:
+        request = head + b"Host: x\r\nX-Api-Key: " + API_KEY.encode() + b"\r\n\r\n"
+        async with await trio.open_tcp_stream("127.0.0.1", api.bound.port) as stream:
+            await stream.send_all(request)
+            with trio.fail_after(DEADLINE_S):
+                answer = await stream.receive_some(5_000)
+        assert answer.startswith(b"HTTP/1.1 426") and b'"code":"upgrade_required"' in answer
+        assert b"\r\nupgrade: websocket\r\n" in answer.lower()
 
 
 # --- cure 2: the end of a response ends the connection or readies it --------------------------------------------------

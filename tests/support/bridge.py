@@ -12,6 +12,7 @@ import trio
 
 from bridge.api.app import create_app
 from bridge.api.context import ApiContext, Directory
+from bridge.api.server import HttpServer
 from bridge.domain.ids import NodeId
 from bridge.ids import new_key_id
 from bridge.net.guard import Guard
@@ -35,6 +36,7 @@ class Bridge:
     client: httpx2.AsyncClient
     instance: Owned
     stopping: trio.Event
+    server: HttpServer
 
     async def call(self, method: str, path: str, body: object = None, *, expect: int = 200, **headers: str) -> Any:
         answer = await self.client.request(method, path, json=body, headers=headers)
@@ -64,15 +66,16 @@ async def bridge_on(store: Store) -> AsyncIterator[Bridge]:
         await nursery.start(partial(dispatcher.run, stop=stop))
         await nursery.start(partial(replayer.run, stop=stop))
         async with (
-            serving(create_app(context), drain_s=1) as (_, bound, _stop),
+            serving(create_app(context), drain_s=1) as (server, bound, _stop),
             httpx2.AsyncClient(
                 base_url=bound.url, headers=OPERATOR, trust_env=False, verify=False, timeout=DEADLINE_S
             ) as client,
         ):
-            yield Bridge(store, client, await owned(store), stopping)
+            yield Bridge(store, client, await owned(store), stopping, server)
         stop.set()
 
 
 async def add_key(store: Store, key: str, *, role: str = "admin", instances: list[str] | None = None) -> None:
     digest = hashlib.sha256(key.encode()).digest()
-    await store.keys.add(NewKey(new_key_id(), "test", role, digest, instances=instances))
+    if await store.keys.find(digest) is None:  # else an earlier bridge on this store made it
+        await store.keys.add(NewKey(new_key_id(), "test", role, digest, instances=instances))

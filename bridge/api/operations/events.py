@@ -15,6 +15,14 @@ class EventPage(Struct, frozen=True):
     next_after: int
 
 
+class EventFrame(Struct, frozen=True):
+    """A frame of GET /events/ws; without an event the cursor says how far nothing was for this reader."""
+
+    cursor: int
+    event: dict[str, Any] | None = None
+
+
+_ENVELOPE = {"id": "evt_01", "type": "message.received", "instance": KEY, "seq": 1, "timestamp": AT}
 _FILTERS: Mapping[str, Schema] = {
     "instance_key": text("of this instance; without it of all that the key may see"),
     "after": text("what comes behind this: `next_after`, or the id of an event"),
@@ -26,7 +34,7 @@ OPERATIONS: Mapping[str, Operation] = {
         "A page of events, oldest first; waits for one if there is none.",
         answer=EventPage,
         shows={
-            "events": [{"id": "evt_01", "type": "message.received", "instance": KEY, "seq": 1, "timestamp": AT}],
+            "events": [_ENVELOPE],
             "next_after": 1,
         },
         query={
@@ -39,5 +47,17 @@ OPERATIONS: Mapping[str, Operation] = {
         "Events as server-sent events, from `after` or the header Last-Event-ID on.",
         media=("text/event-stream",),
         query=_FILTERS,
+    ),
+    "GET /events/ws": Operation(
+        'Events over a WebSocket: {"cursor": n, "event": Envelope} out, {"ack": n} in; 426 without an upgrade.',
+        answer=EventFrame,
+        shows={"cursor": 1, "event": _ENVELOPE},
+        status=101,
+        query={
+            **_FILTERS,
+            "consumer": text(
+                "a name whose cursor is kept: it goes on behind its last ack", pattern="^[a-z0-9._-]{1,64}$"
+            ),
+        },
     ),
 }

@@ -1,6 +1,7 @@
 """Calls of those who pull instead of being called: pages of the feed, and the feed as a stream."""
 
 from dataclasses import dataclass
+from typing import NoReturn
 
 import msgspec
 from quart.wrappers import Response
@@ -9,6 +10,8 @@ from bridge.api import pull
 from bridge.api.auth import Access, Reach
 from bridge.api.call import Call, Route, answer
 from bridge.api.context import ApiContext
+from bridge.api.problems import UpgradeRequired
+from bridge.api.upgrade import UPGRADES
 
 LIMIT_MAX = 1_000
 WAIT_MAX_S = 60.0
@@ -19,6 +22,7 @@ def routes(context: ApiContext) -> tuple[Route, ...]:
     return (
         Route("GET", "/events", calls.page, Access.READ, Reach.SHOWN),
         Route("GET", "/events/stream", calls.stream, Access.READ, Reach.SHOWN),
+        Route("GET", UPGRADES, calls.no_upgrade, Access.READ, Reach.SHOWN),
     )
 
 
@@ -56,3 +60,7 @@ class EventCalls:
         )
         response.timeout = None
         return response
+
+    async def no_upgrade(self, call: Call) -> NoReturn:
+        """Refuse who asks without an upgrade that is in order; those with one come to `bridge.api.sockets`."""
+        raise UpgradeRequired

@@ -6,6 +6,7 @@ its inbox and to the oracle. Between two phones of ours a one-to-one message is 
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -105,7 +106,8 @@ class Phone:
     def say(self, message_ids: list[str], word: str) -> None:
         """Send receipts of that kind for messages in the inbox; raise `UnknownMessage` and `UnknownReceipt`.
 
-        Messages of one author in one chat share a stanza, as they do from a real phone.
+        Messages of one author in one chat share a stanza, as they do from a real phone. What ends in `_self` is for the
+        other devices of the account, not for the author.
         """
         stanzas: dict[tuple[str, str], list[str]] = {}
         for message_id in message_ids:
@@ -117,7 +119,10 @@ class Phone:
             author, where = self.all.accounts.find(Jid.parse(sender)), Jid.parse(chat)
             group = where if where.server == GROUP_SERVER else None
             node = receipts.stanza(self.device, ids, word, group)
-            for device in author.devices.values() if author else ():
+            told = self.account if word in receipts.OWN else author
+            if word in receipts.OWN and group is None:
+                node = replace(node, attrs={**node.attrs, "recipient": Jid.parse(sender).bare()})
+            for device in told.devices.values() if told else ():
                 self.all.relay.deliver(device, node)
 
     def inbox(self, after: int, limit: int, *, own: bool = False) -> list[Received]:

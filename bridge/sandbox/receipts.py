@@ -23,6 +23,8 @@ TYPES: Final[Mapping[str, str]] = {
     "played-self": "played_self",
 }
 """A stanza's type and its word in the control API. `inactive`: delivered to a client that is not `available`."""
+OWN: Final = frozenset({"read_self", "played_self"})
+"""What a phone tells the other devices of its own account."""
 _WIRE: Final = {word: kind for kind, word in TYPES.items()}
 
 

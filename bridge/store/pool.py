@@ -4,6 +4,7 @@ A connection comes back clean or is thrown away. Connections are in autocommit: 
 `transaction()` is for the few places that need more.
 """
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -93,6 +94,7 @@ class Pool:
         self._idle: list[_Idle] = []
         self._closed = False
         self._opened = self._discarded = self._timeouts = 0
+        self._doubted_s = -math.inf
 
     def open(self) -> None:
         """Lend connections again after `close`; a new pool is open."""
@@ -103,6 +105,10 @@ class Pool:
         self._closed = True
         while self._idle:
             self._discard(self._idle.pop().conn)
+
+    def doubt(self) -> None:
+        """Look at each connection that is idle now before it is lent again: the server may have closed it just now."""
+        self._doubted_s = monotonic()
 
     @property
     def stats(self) -> PoolStats:
@@ -161,8 +167,9 @@ class Pool:
             idle = self._idle.pop()
             now_s = monotonic()
             too_old = now_s - idle.conn.opened_at_s > self._max_age_s
+            doubtful = idle.since_s <= self._doubted_s or now_s - idle.since_s > self._check_after_s
             # Readable while idle means that the server has closed it.
-            if too_old or (now_s - idle.since_s > self._check_after_s and idle.conn.readable()):
+            if too_old or (doubtful and idle.conn.readable()):
                 self._discard(idle.conn)
                 continue
             return idle.conn

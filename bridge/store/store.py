@@ -139,6 +139,7 @@ class Store:
 
     def _set_healthy(self, healthy: bool) -> None:
         if healthy is not self._healthy:
+            self.pool.doubt()  # what ended or replaced one connection may have ended the others
             self._healthy = healthy
             self._turned.set()
             self._turned = trio.Event()

@@ -312,7 +312,16 @@ async def test_hot_statements_find_everything_by_index(store: Store) -> None:
     head = lanes[0]
     params = {
         "append": [json.dumps([_as_row(instances[0].draft().head, instances[0])])],
-        "claim": {"ids": [], "frees": [], "free": 16, "per_lane": 16, "node": NODE, "lease_s": 60.0},
+        "claim": {
+            "ids": [],
+            "frees": [],
+            "free": 16,
+            "per_lane": 16,
+            "node": NODE,
+            "lease_s": 60.0,
+            "replays": 4,
+            "busy_replays": [],
+        },  # fmt: skip
         "settle": {
             "node": NODE,
             "results": json.dumps(

@@ -321,7 +321,7 @@ async def test_hot_statements_find_everything_by_index(store: Store) -> None:
             "lease_s": 60.0,
             "replays": 4,
             "busy_replays": [],
-        },  # fmt: skip
+        },
         "settle": {
             "node": NODE,
             "results": json.dumps(

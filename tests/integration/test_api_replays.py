@@ -101,7 +101,7 @@ async def test_ranges_of_seq_and_time_types_and_single_events_are_replayed_in_or
             await bridge.instance.append(text_event(f"chat {number % 2}"))
             await other.append(text_event())
         middle = datetime.now(UTC) + timedelta(milliseconds=2)  # ids, and so ranges of time, count milliseconds
-        while datetime.now(UTC) < middle:  # noqa: ASYNC110 -- it lies in the database
+        while datetime.now(UTC) < middle:  # noqa: ASYNC110 -- the clock tells nobody
             await trio.lowlevel.checkpoint()
         await bridge.instance.append(text_event("late"))
         id = await made(bridge, receiver)  # it was made after all of this: nothing was delivered to it

@@ -8,8 +8,8 @@ from quart.wrappers import Response
 
 from bridge.api.auth import Access, Caller
 from bridge.api.call import Call, Route
-from bridge.api.context import Audit
 from bridge.api.shields import SCOPE_KEY, Shields
+from bridge.api.stores import Audit
 from bridge.errors import BridgeError
 from bridge.ids import new_audit_id
 from bridge.store.rows import AuditRow

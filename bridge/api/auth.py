@@ -13,9 +13,10 @@ from enum import Enum
 import trio
 
 from bridge.api.address import IPAddress, IPNetwork, client_address, networks, within
-from bridge.api.context import Keys, Limits
+from bridge.api.context import Limits
 from bridge.api.problems import Forbidden, RateLimited, Unauthorized, UnknownKey
 from bridge.api.rate import Buckets
+from bridge.api.stores import Keys
 from bridge.keyform import is_mistyped
 from bridge.store.rows import KeyRow
 

@@ -7,7 +7,8 @@ from importlib import metadata
 
 import trio
 
-from bridge.api.context import Instances, TreeNode
+from bridge.api.context import TreeNode
+from bridge.api.stores import Instances
 
 CENSUS_S = 2.0
 """How long a count is good for: health is asked for often, and by strangers."""

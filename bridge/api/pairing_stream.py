@@ -6,7 +6,7 @@ from typing import Any
 
 import trio
 
-from bridge.api.context import Progress, Watch
+from bridge.api.directory import Progress, Watch
 from bridge.api.schemas import encode
 
 HEARTBEAT_S = 15.0

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import trio
 
 from bridge.api.call import Call
-from bridge.api.context import Feed
 from bridge.api.problems import Forbidden, InvalidField
+from bridge.api.stores import Feed
 from bridge.domain.ids import InstanceKey
 from bridge.store.errors import StoreUnavailable
 from bridge.store.feed import PAGE, Entry, Filter, wanted

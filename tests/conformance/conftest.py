@@ -1,8 +1,9 @@
 """The stages that the conformance tests play on. A pairing costs a second: tests share one and make own contacts."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,3 +38,19 @@ def own() -> Iterator[Stage]:
 def contact(calm: Stage) -> Contact:
     """Return a contact that nobody has written with."""
     return calm.sandbox.contact()
+
+
+@pytest.fixture
+def broken(own: Stage) -> Iterator[Callable[..., int]]:
+    """Return what breaks something for client a, and mends it afterwards; it returns the fault's number."""
+    numbers: list[int] = []
+
+    def fault(kind: str, **more: Any) -> int:
+        more.setdefault("phone", own.a.phone)
+        body = {name: value for name, value in more.items() if value is not None}
+        numbers.append(own.sandbox.post("/faults", kind=kind, **body)["number"])
+        return numbers[-1]
+
+    yield fault
+    for kind in ("slow", "unanswered", "ack_missing", "ack_delayed", "rate_limited", "reachout_locked"):
+        own.sandbox.post("/faults", kind=kind, seconds=0)

@@ -6,7 +6,9 @@ from datetime import timedelta
 import pytest
 import trio
 
-from tests.support.api import Api, QrCode, eventually, now, running_api
+from tests.support.api import Api, eventually, running_api
+from tests.support.directory import QrCode
+from tests.support.memory import now
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
 UNKNOWN = "0" * 32

@@ -8,7 +8,8 @@ import pytest
 
 from bridge.domain.ids import InstanceKey
 from bridge.store.instance_log import LogRow
-from tests.support.api import Api, PairCode, Progress, QrCode, Watch, running_api
+from tests.support.api import Api, running_api
+from tests.support.directory import PairCode, Progress, QrCode, Watch
 
 
 async def created(api: Api) -> InstanceKey:

@@ -12,7 +12,9 @@ from bridge.api.docs_page import page
 from bridge.api.openapi import Operation, describe, path_of
 from bridge.api.operations import OPERATIONS
 from bridge.domain.ids import NodeId
-from tests.support.api import FormOnly, MemoryDirectory, MemoryStore, Probes
+from tests.support.api import FormOnly, Probes
+from tests.support.directory import MemoryDirectory
+from tests.support.memory import MemoryStore
 
 STORE = MemoryStore()
 CONTEXT = ApiContext(STORE, MemoryDirectory(STORE), Probes(), NodeId("node_1"), FormOnly())

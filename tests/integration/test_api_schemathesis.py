@@ -20,7 +20,9 @@ from bridge.store.errors import CommandClosed
 from bridge.store.rows import InstanceRow, NewKey
 from bridge.store.store import Store
 from tests.integration.test_store_keys import digest
-from tests.support.api import FormOnly, MemoryDirectory, MemoryStore, Probes, serving
+from tests.support.api import FormOnly, Probes, serving
+from tests.support.directory import MemoryDirectory
+from tests.support.memory import MemoryStore
 
 CHECKS = "status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance"
 MORE_CHECKS = "use_after_free,unsupported_method"

@@ -9,7 +9,8 @@ from typing import Any, cast
 import httpx2
 
 from bridge.api.app import create_app
-from bridge.api.context import ApiContext, Directory
+from bridge.api.context import ApiContext
+from bridge.api.directory import Directory
 from bridge.domain.ids import NodeId
 from bridge.ids import new_instance_key, new_key_id
 from bridge.store.rows import NewKey

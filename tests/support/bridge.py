@@ -11,7 +11,8 @@ import httpx2
 import trio
 
 from bridge.api.app import create_app
-from bridge.api.context import ApiContext, Directory
+from bridge.api.context import ApiContext
+from bridge.api.directory import Directory
 from bridge.api.server import HttpServer
 from bridge.domain.ids import NodeId
 from bridge.ids import new_key_id

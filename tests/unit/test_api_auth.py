@@ -14,7 +14,7 @@ from bridge.api.problems import Forbidden, RateLimited, Unauthorized, UnknownKey
 from bridge.api.rate import Buckets
 from bridge.keyform import make_key
 from bridge.store.rows import KeyRow
-from tests.support.api import MemoryStore
+from tests.support.memory import MemoryStore
 
 KEY = "wab_some_key"
 PEER = "192.0.2.7"

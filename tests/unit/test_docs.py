@@ -23,7 +23,9 @@ from bridge.sandbox.control import ROUTES
 from bridge.webhooks import sign
 from ops import settings, state_machine
 from receiver import cli as receiver_cli
-from tests.support.api import FormOnly, MemoryDirectory, MemoryStore, Probes
+from tests.support.api import FormOnly, Probes
+from tests.support.directory import MemoryDirectory
+from tests.support.memory import MemoryStore
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))

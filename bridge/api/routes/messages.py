@@ -14,7 +14,8 @@ from bridge.api import schemas_messages as schemas
 from bridge.api.auth import Access, Reach
 from bridge.api.body import MAX_DEPTH, depth
 from bridge.api.call import Call, Route, answer
-from bridge.api.context import ApiContext, MessageRef
+from bridge.api.context import ApiContext
+from bridge.api.directory import MessageRef
 from bridge.api.idempotency import idempotency_key, request_hash
 from bridge.api.problems import InvalidField, OutcomeUnknown, SendFailed
 from bridge.api.recipients import read, recipient

@@ -8,7 +8,8 @@ from quart.wrappers import Response
 from bridge.api import schemas
 from bridge.api.auth import Access
 from bridge.api.call import Call, Route, answer
-from bridge.api.context import ApiContext, QrCode
+from bridge.api.context import ApiContext
+from bridge.api.directory import QrCode
 from bridge.api.pairing_stream import follow
 from bridge.api.problems import InvalidField, InvalidRecipientField, NothingYet, NotSupported
 from bridge.api.qr import DEFAULT_PX, Drawing, QrDrawer

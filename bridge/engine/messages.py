@@ -17,13 +17,16 @@ _RECEIPTS: dict[int, tuple[str, str, bool]] = {
     _Receipt.PLAYED: ("played", "message_played", True),
     _Receipt.READ_SELF: ("read_self", "message_read_self", False),
     _Receipt.PLAYED_SELF: ("played_self", "message_played_self", False),
+    # neonize 0.5.2 writes played-self so (`EncodeReceipts` in goneonize/utils/encoder.go), and nothing else
+    _Receipt.SERVER_ERROR: ("played_self", "message_played_self", False),
     _Receipt.RETRY: ("retry", "message_retry", False),
     _Receipt.SENDER: ("sender", "message_sender_receipt", False),
+    # between devices of ours, about nothing that anybody wrote
+    _Receipt.PEER_MSG: ("peer_msg", "message_receipt", False),
+    _Receipt.HISTORY_SYNC: ("history_sync", "message_receipt", False),
 }
-"""By type: our status, the original's event name, and whether it is a status of a message that we sent."""
-_SILENT = frozenset({_Receipt.PEER_MSG, _Receipt.HISTORY_SYNC})
-"""Between devices of ours; about nothing that anybody wrote."""
-_OTHER = "message_receipt"
+"""By type: our status, the original's event name, and whether it is a status of a message that we sent. The library has
+no other types: a receipt of one ends the session (`docs/delivery.md`, what an engine crash can lose)."""
 _FROM_ME, _FROM_OTHERS = Flags(from_me=True), Flags()
 _KEY_CHARACTERS = 300
 """A longer key is hashed: the store has an index over keys, whose entries have a limit."""
@@ -119,9 +122,9 @@ def ignored(record: Record, ours: frozenset[str]) -> tuple[Event, ...]:
 def receipt(record: Record) -> tuple[Event, ...]:
     """Return `message.status`, emitted when a recipient, or another device of ours, got, read or played messages."""
     report = neonize_pb.Receipt.FromString(record.payload)
-    if not report.HasField("Type") or report.Type in _SILENT or not report.MessageIDs:
+    if not report.HasField("Type") or not report.MessageIDs:
         return ()
-    status, name, ours = _RECEIPTS.get(report.Type) or (_Receipt.ReceiptType.Name(report.Type).lower(), _OTHER, False)
+    status, name, ours = _RECEIPTS[report.Type]
     ids = tuple(report.MessageIDs)
     chat = jids.text(report.MessageSource.Chat)
     who = person(report.MessageSource.Sender, report.MessageSource.SenderAlt)

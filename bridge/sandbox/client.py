@@ -143,6 +143,10 @@ class SandboxClient:
         """Show the sandbox the code that a client shows, so that its page can scan it."""
         await self._call("POST", "/codes", Done, {"qr": qr, "name": name})
 
+    async def expire_codes(self) -> int:
+        """Give the clients that wait to be scanned no more codes; return how many they were."""
+        return (await self._call("DELETE", "/codes", Ended)).ended
+
     async def unlink(self, phone: str, device: int) -> None:
         """Remove a linked device, as the phone's owner does."""
         await self._call("DELETE", f"/phones/{phone}/devices/{device}", dict)
@@ -194,6 +198,11 @@ class SandboxClient:
     async def read(self, phone: str, message_id: str) -> None:
         """Tell the sender of a message that the phone's owner read it."""
         await self._call("POST", f"/phones/{phone}/read", MessageId, {"message_id": message_id})
+
+    async def say(self, phone: str, message_ids: Sequence[str], type_: str) -> None:
+        """Send receipts of a type for messages in a phone's inbox."""
+        body = {"message_ids": list(message_ids), "type": type_}
+        await self._call("POST", f"/phones/{phone}/receipts", MessageIds, body)
 
     async def messages(self, phone: str, after: int = 0, *, wait_s: int = 0, limit: int = 1000) -> list[Text]:
         """Return what a phone received behind a cursor; wait up to `wait_s` for the first."""

@@ -179,6 +179,7 @@ class Connection:
             other.send(Node("stream:error", {}, [Node("conflict", {"type": "replaced"})]))
             other.close_soon()
         device.link = None
+        presence.forget(self._world, device)
         attrs: Attrs = {
             "t": now_text(),
             "props": "27",

@@ -31,7 +31,8 @@ class Read(msgspec.Struct):
 
 
 class Say(msgspec.Struct):
-    """A receipt for messages in the inbox: `delivered`, `inactive`, `read`, `read_self`, `played`."""
+    """A receipt for messages in the inbox: `delivered`, `inactive`, `read`, `read_self`, `played`, `played_self`,
+    `sender`, `peer`, `history`, `server_error`."""
 
     message_ids: list[str]
     type: str = "read"

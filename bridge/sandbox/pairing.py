@@ -124,6 +124,16 @@ class Pairing:
         open_ = [attempt for attempt in self._by_link.values() if attempt.device is None and attempt.references]
         return [Waiting(attempt.references[0], attempt.name, attempt.since, attempt.qr) for attempt in open_]
 
+    def expire(self) -> int:
+        """End the connections of all that wait: there are no more codes for them, as after minutes without a scan.
+
+        Return how many they were. A client whose code was scanned is no longer among them.
+        """
+        waiting = [attempt for attempt in self._by_link.values() if attempt.device is None]
+        for attempt in waiting:
+            attempt.link.close_soon()
+        return len(waiting)
+
     async def scan(self, qr: str, account: Account, timeout_s: float) -> Device:
         """Link the client that shows this QR to the account; return its device when both sides have signed.
 

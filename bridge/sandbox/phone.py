@@ -119,11 +119,20 @@ class Phone:
             author, where = self.all.accounts.find(Jid.parse(sender)), Jid.parse(chat)
             group = where if where.server == GROUP_SERVER else None
             node = receipts.stanza(self.device, ids, word, group)
-            told = self.account if word in receipts.OWN else author
-            if word in receipts.OWN and group is None:
-                node = replace(node, attrs={**node.attrs, "recipient": Jid.parse(sender).bare()})
-            for device in told.devices.values() if told else ():
+            own = word == "sender" or word in receipts.OWN
+            if own and group is None:
+                mine = author is self.account
+                node = replace(node, attrs={**node.attrs, "recipient": where if mine else Jid.parse(sender).bare()})
+            for device in self._hearers(word, author, Jid.parse(sender)):
                 self.all.relay.deliver(device, node)
+
+    def _hearers(self, word: str, author: Account | None, sender: Jid) -> list[Device]:
+        """Return whom a receipt of that kind for a message is for."""
+        if word == "sender":
+            device = self.all.accounts.device(sender)
+            return [device] if device is not None and device.account is self.account else []
+        account = self.account if word in receipts.OWN else author
+        return [device for device in account.devices.values() if device is not self.device] if account else []
 
     def inbox(self, after: int, limit: int, *, own: bool = False) -> list[Received]:
         """Return what it received behind a cursor, in order; with `own` also what its other devices sent."""

@@ -81,6 +81,11 @@ async def show_code(world: World, request: Request) -> Response:
     return json_response(200, {"done": True})
 
 
+async def expire_codes(world: World, request: Request) -> Response:
+    """Give the clients that wait to be scanned no more codes: their connections end."""
+    return json_response(200, {"ended": world.pairing.expire()})
+
+
 async def unlink(world: World, request: Request, phone: str, device: str) -> Response:
     """Remove a linked device, as the phone's owner does."""
     found = world.phones.find(phone).account.devices.get(int(device))
@@ -129,6 +134,7 @@ _PHONE: Final = "/phones/{phone}"
 ROUTES: Final = (
     Route("GET", "/codes", list_codes, answer=shapes.CodeList),
     Route("POST", "/codes", show_code, body=ShowCode, answer=shapes.Done),
+    Route("DELETE", "/codes", expire_codes, answer=shapes.Ended),
     Route("GET", "/phones", list_phones, answer=shapes.PhoneList),
     Route("POST", "/phones", create_phone, body=CreatePhone, answer=shapes.PhoneInfo),
     Route("GET", _PHONE, get_phone, answer=shapes.PhoneInfo),

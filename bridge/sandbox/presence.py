@@ -29,6 +29,12 @@ def show(world: World, account: Account, *, online: bool) -> None:
         world.relay.deliver(watcher, _presence(account))
 
 
+def forget(world: World, device: Device) -> None:
+    """Drop what a device subscribed to: that ends with its connection."""
+    for account in world.accounts:
+        account.watchers.discard(device)
+
+
 def typing(world: World, device: Device, node: Node) -> None:
     """Pass on that somebody is typing or recording."""
     to = node.jid("to")

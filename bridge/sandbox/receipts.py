@@ -21,10 +21,16 @@ TYPES: Final[Mapping[str, str]] = {
     "read-self": "read_self",
     "played": "played",
     "played-self": "played_self",
+    "sender": "sender",
+    "peer_msg": "peer",
+    "hist_sync": "history",
+    "server-error": "server_error",
 }
-"""A stanza's type and its word in the control API. `inactive`: delivered to a client that is not `available`."""
-OWN: Final = frozenset({"read_self", "played_self"})
-"""What a phone tells the other devices of its own account."""
+"""A stanza's type and its word in the control API. `inactive`: delivered to a client that is not `available`; `sender`:
+a message that another device of the account sent is with this one too; `peer` and `history`: so is what the account's
+devices tell each other; `server_error`: its file is no longer on WhatsApp's servers."""
+OWN: Final = frozenset({"read_self", "played_self", "peer", "history", "server_error"})
+"""What a phone tells the other devices of its account; a `sender` receipt is for the device that sent the message."""
 _WIRE: Final = {word: kind for kind, word in TYPES.items()}
 
 
@@ -90,7 +96,11 @@ class Receipts:
 
 
 def stanza(device: Device, message_ids: list[str], word: str, group: Jid | None) -> Node:
-    """Return a receipt of a phone's for messages of one author; raise `UnknownReceipt`."""
+    """Return a receipt of a phone's for messages of one author in one chat; raise `UnknownReceipt`.
+
+    As whatsmeow reads it (`receipt.go`, `parseMessageSource`): from a group with its participant, or from a device; one
+    of the account's own devices says in `recipient` which chat it is about, which is added by who knows it.
+    """
     kind = _WIRE.get(word)
     if kind is None:
         raise UnknownReceipt(f"{word!r}, there are: {', '.join(_WIRE)}")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,7 +18,8 @@ from bridge.engine.errors import EngineDied, EngineDown, EngineError, EngineRefu
 from bridge.ids import new_instance_key
 from bridge.protos import neonize_pb
 from supervisor import State
-from tests.support.engine import SOON_S, running_rig, settle_journal, text, text_of, until, until_text
+from tests.support.engine import SOON_S, Number, Rig, running_rig, settle_journal, text, text_of, until, until_text
+from tests.support.stack import until as until_true
 
 pytestmark = pytest.mark.engine
 
@@ -64,6 +66,32 @@ async def test_a_pairing_host_ends_with_its_session(database_url: str, tmp_path:
         assert not alive(pid)
         assert rig.pool.snapshot().children == ()
         assert [record async for record in session.events] == []
+
+
+async def test_a_receipt_that_the_library_cannot_tell_ends_the_session_and_its_host_leaves_whatsapp(
+    database_url: str, tmp_path: Path
+) -> None:
+    """neonize has no word for a receipt of that type and stops reporting; the client would go on acknowledging."""
+    async with running_rig(database_url, tmp_path) as rig:
+        ada, friend = await rig.pair(), await rig.phones.create_phone()
+        session = await rig.online(ada)
+        message_id = await rig.phones.send(friend.phone, ada.phone.phone, "before")
+        await until_text(session, "before")
+        await rig.phones.say(ada.phone.phone, [message_id], "server_error")
+        ended = await until(session, Code.ENDED)
+        assert b"Receipt.Type" in ended.payload
+        await until_true(partial(is_away, rig, ada))
+
+        await rig.phones.send(friend.phone, ada.phone.phone, "behind it")
+        await session.close()
+        await settle_journal(rig.pool, ada.key)
+        await until_text(await rig.pool.open(ada.key, ada.jid), "behind it")
+
+
+async def is_away(rig: Rig, number: Number) -> bool:
+    """Return whether WhatsApp has no connection with the number's linked device."""
+    (device,) = (await rig.phones.phone(number.phone.phone)).devices
+    return not device.online
 
 
 async def test_a_killed_host_takes_its_own_sessions_down_and_no_others(database_url: str, tmp_path: Path) -> None:

@@ -225,7 +225,10 @@ def test_keys_that_our_own_phone_sends_again_are_no_lost_messages() -> None:
         (neonize_pb.Receipt.READ_SELF, "message_read_self", None),
         (neonize_pb.Receipt.RETRY, "message_retry", None),
         (neonize_pb.Receipt.SENDER, "message_sender_receipt", None),
-        (neonize_pb.Receipt.SERVER_ERROR, "message_receipt", None),
+        (neonize_pb.Receipt.PLAYED_SELF, "message_played_self", None),
+        (neonize_pb.Receipt.SERVER_ERROR, "message_played_self", None),
+        (neonize_pb.Receipt.PEER_MSG, "message_receipt", None),
+        (neonize_pb.Receipt.HISTORY_SYNC, "message_receipt", None),
     ],
 )
 def test_a_receipt_changes_the_status_of_what_we_sent(kind: int, name: str, change: str | None) -> None:
@@ -234,9 +237,13 @@ def test_a_receipt_changes_the_status_of_what_we_sent(kind: int, name: str, chan
     assert event.status == (StatusChange(("A", "B"), change) if change else None)
 
 
-@pytest.mark.parametrize("kind", [None, neonize_pb.Receipt.HISTORY_SYNC, neonize_pb.Receipt.PEER_MSG])
-def test_a_receipt_that_tells_nobody_anything_gives_nothing(kind: int | None) -> None:
-    assert translate(receipt(kind, "A"), Context()) == ()
+def test_every_type_of_receipt_that_the_library_has_is_told() -> None:
+    for kind in neonize_pb.Receipt.ReceiptType.values():
+        assert only(translate(receipt(kind, "A"), Context())).name.startswith("message_")
+
+
+def test_a_receipt_that_tells_nobody_anything_gives_nothing() -> None:
+    assert translate(receipt(None, "A"), Context()) == ()
 
 
 def test_a_receipt_for_hundreds_of_messages_has_a_short_key() -> None:
@@ -329,6 +336,7 @@ def test_presence_and_typing_name_who_and_where() -> None:
         for code, report in ((Code.PRESENCE, away), (Code.CHAT_PRESENCE, typing))
     )
     assert (gone.type, gone.name, gone.data["state"]) == ("presence.update", "presence_update", "unavailable")
+    assert (gone.data["from"], gone.data["last_seen"], gone.data["sender"]["lid"]) == (LID, 1_750_000_000, LID)
     assert (writes.type, writes.name, writes.data["state"]) == ("chat.presence", "chat_presence_update", "typing")
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -130,7 +131,7 @@ class Host:
         return session
 
     def _run(self, jid: bytes, session: HostSession) -> str:
-        return self._library.run(
+        error = self._library.run(
             Start(
                 session.client,
                 self._hello.database_url,
@@ -142,6 +143,16 @@ class Host:
             session.record,
             partial(self._log, session),
         )
+        self._leave(session)
+        return error
+
+    def _leave(self, session: HostSession) -> None:
+        """Leave WhatsApp when the library's call ended by itself: it would go on to acknowledge what nobody takes."""
+        if session.life is not Life.LIVE:
+            return  # a start that failed is stopped by who started it, who holds the gate
+        with suppress(HeldBack), self._gate.call(time.monotonic() + END_TIMEOUT_S):
+            if session.life is Life.LIVE:  # else a stop is under way, behind which the library knows no such client
+                self._library.call("Disconnect", session.client, ())
 
     def _log(self, session: HostSession, entry: bytes) -> None:
         ignored = log.ignored(log.write(entry, session.key))

@@ -20,6 +20,14 @@ class OpenSession(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitAppState(Effect):
+    """Let the engine finish taking over what the phone shares with a device that was just linked.
+
+    A session that is closed in the middle of it would not begin again: without a push name it cannot show presence.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class CloseSession(Effect):
     """Leave WhatsApp in good order and give the slot back."""
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from bridge.domain.effects import (
     Announce,
+    AwaitAppState,
     CloseSession,
     Crash,
     Effect,
@@ -183,7 +184,7 @@ def _connected(session: Session, _: Signal) -> Decision:
     if session.pairing:
         # out of the host that paired it, into a shared one: it is online only there
         moving = replace(session, state=State.CONNECTING, reason="moving_to_shared_host", pairing=False)
-        return Decision(moving, (CloseSession(), OpenSession(), RetryAfter(WATCHDOG_S)))
+        return Decision(moving, (AwaitAppState(), CloseSession(), OpenSession(), RetryAfter(WATCHDOG_S)))
     online = replace(session, state=State.ONLINE, reason=None, needs=Needs.NONE, attempts=0)
     # the original's two names: one for every connection, one for an instance that was not online before
     began = (Announce("instance_connected"),) if session.state is State.CONNECTING else ()

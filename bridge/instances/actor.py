@@ -36,6 +36,7 @@ from bridge.instances.pulse import Pulse
 from bridge.instances.qr import QrBoard
 from bridge.instances.recovery import remembered, restricted_for_s, settle_commands
 from bridge.instances.sending import Sender
+from bridge.instances.settling import settled
 from bridge.instances.waiting import Waiting
 from bridge.store.errors import StoreUnavailable
 from supervisor import Actor, ActorDown, Failed
@@ -276,6 +277,8 @@ class InstanceActor(Actor[Message]):
         match effect:
             case fx.OpenSession() | fx.OpenPairing():
                 self._open_engine(pairing=isinstance(effect, fx.OpenPairing))
+            case fx.AwaitAppState():
+                await settled(self._store.instances, self.inbox.view.jid)
             case fx.CloseSession():
                 await self._close_engine()
             case fx.SaveIdentity(jid, lid):
@@ -297,7 +300,7 @@ class InstanceActor(Actor[Message]):
                 self._retry = trio.CancelScope()
                 self.nursery.start_soon(self._tell_later, delay_s * random.uniform(1.0, 1.2), self._retry)  # noqa: S311
             case fx.Announce(name):
-                await self._announce(name)
+                await self.inbox.announce(self.session, name)
             case fx.Crash():
                 raise EngineDown
 
@@ -305,18 +308,6 @@ class InstanceActor(Actor[Message]):
         with scope:
             await trio.sleep(delay_s)
             self.tell(Told(sig.RetryDue()))
-
-    async def _announce(self, name: str) -> None:
-        now = time.time()
-        event = announce.connection_update(
-            self.key,
-            self.session,
-            name=name,
-            phone=self.inbox.view.phone,
-            at=now,
-            occasion=f"{self.inbox.epoch}:{now:.6f}",
-        )
-        await self.inbox.emit([event])
 
     # --- the engine session -------------------------------------------------------------------------------------------
 
@@ -392,8 +383,9 @@ class InstanceActor(Actor[Message]):
         await unlink(self._online_engine(), self.session)
         await self._close_engine()
         await self._forget_device()
-        event = announce.lifecycle(self.key, type_="instance.deleted", name="instance_deleted", at=time.time())
-        await self.inbox.emit([event])
+        phone, now = self.inbox.phone, time.time()
+        deleted = announce.lifecycle(self.key, type_="instance.deleted", name="instance_deleted", phone=phone, at=now)
+        await self.inbox.emit([deleted])
 
     def _wake(self) -> None:
         self._changed.set()

@@ -42,9 +42,9 @@ def pair_code(key: InstanceKey, *, code: str, at: float, expires_at: float) -> E
     )
 
 
-def lifecycle(key: InstanceKey, *, type_: str, name: str, at: float) -> Event:
+def lifecycle(key: InstanceKey, *, type_: str, name: str, at: float, phone: str | None = None) -> Event:
     """Return `instance.created` or `instance.deleted`."""
-    data = {"instance_key": key, "phone_number": "", "status": name, "timestamp": int(at)}
+    data = {"instance_key": key, "phone_number": phone or "", "status": name, "timestamp": int(at)}
     return Event(type=type_, name=name, dedup_key=type_, at=at, data=data)
 
 

@@ -8,15 +8,17 @@ from typing import TypeVar
 import trio
 
 from bridge.domain.ids import CommandId, InstanceKey, MessageId
+from bridge.domain.profiles import SetName
 from bridge.domain.questions import Question
 from bridge.domain.sends import SendOptions
+from bridge.domain.signals import PushNameKnown
 from bridge.engine.session import Sent
 from bridge.errors import BridgeError
 from bridge.ids import new_command_id
 from bridge.instances.actor import InstanceActor
 from bridge.instances.errors import Busy, NotConnected, TooLate, UnknownMessage
 from bridge.instances.leaving import not_online
-from bridge.instances.messages import Cancel, Message, Send
+from bridge.instances.messages import Cancel, Message, Send, Told
 from bridge.instances.phonebook import Lookup, UnknownRecipient
 from bridge.instances.recovery import outgoing
 from bridge.instances.refs import MessageRef, earlier
@@ -44,7 +46,11 @@ class Calls(ABC):
 
     async def query(self, key: InstanceKey, question: Question[T], timeout_s: float = ASK_S) -> T:
         """Ask WhatsApp as this instance; raise `NotConnected`, or `EngineError` when there is no answer in time."""
-        return await self._find(key).query(question, timeout_s)
+        actor = self._find(key)
+        answered = await actor.query(question, timeout_s)
+        if isinstance(question, SetName):
+            actor.tell(Told(PushNameKnown(question.name)))  # the engine says it only when it opens the session again
+        return answered
 
     async def send(
         self,

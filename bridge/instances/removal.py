@@ -35,7 +35,8 @@ async def _erase(store: Store, key: InstanceKey, node: NodeId) -> None:
         await store.instances.clear_identity(key, node, epoch)
         await store.instances.forget_session(row.jid)
         inbox.identify(None, None)
-    await inbox.emit([announce.lifecycle(key, type_="instance.deleted", name="instance_deleted", at=time.time())])
+    now, phone = time.time(), inbox.phone
+    await inbox.emit([announce.lifecycle(key, type_="instance.deleted", name="instance_deleted", phone=phone, at=now)])
 
 
 async def forget_journal(engines: EnginePool, key: InstanceKey) -> None:

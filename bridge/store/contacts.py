@@ -1,5 +1,6 @@
 """The people whom an instance knows: read from what whatsmeow keeps of names, numbers and LIDs. Nothing is written."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from bridge.store import cursors
@@ -59,6 +60,15 @@ class Contacts:
                 return None
             row = await (await conn.execute(_SQL[query], params)).fetchone()
         return None if row is None else str(row[0])
+
+    async def numbers(self, lids: Collection[str]) -> dict[str, str]:
+        """Return the numbers (digits) behind those of the LIDs (their users) that were met with one."""
+        async with self._pool.connection() as conn:
+            ready = await (await conn.execute(_SQL["tables_ready"])).fetchone()
+            if ready is None or not ready[0]:
+                return {}
+            rows = await (await conn.execute(_SQL["numbers_of"], {"lids": list(lids)})).fetchall()
+        return {str(lid): str(number) for lid, number in rows}
 
     async def _rows(
         self,

@@ -1,6 +1,7 @@
 """The instances. What a session writes carries its owner and epoch, and is refused after another owner took over."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 import psycopg
@@ -17,6 +18,15 @@ from bridge.store.rows import InstanceRow, Page
 
 _SQL = load("instances")
 PAGE_LIMIT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class AppState:
+    """What a phone has shared with a device: keys, collections that they open, and whether the name was among them."""
+
+    keys: int
+    collections: int
+    named: bool
 
 
 class Instances:
@@ -149,6 +159,13 @@ class Instances:
                 return False
             found = await (await conn.execute(_SQL["device_exists"], {"jid": jid})).fetchone()
             return found is not None and bool(found[0])
+
+    async def app_state(self, jid: str) -> AppState:
+        """Return how much the engine has of what the phone shares with this device, which it knows."""
+        async with self._pool.connection() as conn:
+            row = await (await conn.execute(_SQL["app_state"], {"jid": jid})).fetchone()
+        assert row is not None
+        return AppState(*row)
 
     async def forget_session(self, jid: str) -> int:
         """Delete everything that whatsmeow keeps for this device of ours; return how many rows were named for that.

@@ -111,7 +111,7 @@ def test_a_paired_session_is_online_only_after_it_left_the_pairing_host() -> Non
     assert decide(scanned, sig.Disconnected()).session == scanned  # stream error 515 belongs to pairing
     moving = decide(scanned, sig.Connected())
     assert moving.session.state is State.CONNECTING
-    assert moving.effects[:2] == (fx.CloseSession(), fx.OpenSession())
+    assert moving.effects[:3] == (fx.AwaitAppState(), fx.CloseSession(), fx.OpenSession())
     assert decide(moving.session, sig.Connected()).session.state is State.ONLINE
 
 

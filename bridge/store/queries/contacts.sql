@@ -45,3 +45,7 @@ select lid from whatsapp.whatsmeow_lid_map where pn = %(phone)s
 -- name: number_of
 -- The number behind a LID, as far as whatsmeow has met them together.
 select pn from whatsapp.whatsmeow_lid_map where lid = %(lid)s
+
+-- name: numbers_of
+-- The numbers behind several LIDs, as far as whatsmeow has met them together.
+select lid, pn from whatsapp.whatsmeow_lid_map where lid = any(%(lids)s)

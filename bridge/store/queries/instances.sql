@@ -91,6 +91,14 @@ select to_regclass('whatsapp.whatsmeow_device') is not null as ready
 -- Whether whatsmeow has the keys of this device.
 select exists (select from whatsapp.whatsmeow_device where jid = %(jid)s) as found
 
+-- name: app_state
+-- How much of what a phone shares with a linked device the engine has: keys, collections, and the name, which is one of
+-- the things that come in them.
+select
+    (select count(*) from whatsapp.whatsmeow_app_state_sync_keys where jid = %(jid)s) as keys,
+    (select count(*) from whatsapp.whatsmeow_app_state_version where jid = %(jid)s) as collections,
+    coalesce((select push_name from whatsapp.whatsmeow_device where jid = %(jid)s), '') <> '' as named
+
 -- name: device_columns
 -- whatsmeow's tables with the column that names our own device, the table of the devices last.
 select

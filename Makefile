@@ -39,7 +39,7 @@ test: $(READY)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 contract: $(READY)  ## The original's contract: a line per route and event.
-	@$(BIN)/python -m pytest -v tests/e2e/test_go_contract.py
+	@$(BIN)/python -m pytest -v tests/e2e/test_go_routes.py tests/e2e/test_go_instances.py tests/e2e/test_go_events.py
 
 conformance: $(READY)  ## What the sandbox can do, shown by the real, unmodified neonize.
 	@$(BIN)/python -m pytest -v tests/conformance

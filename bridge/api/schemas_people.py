@@ -59,6 +59,14 @@ class Blocked(Struct, frozen=True):
     blocked: bool
 
 
+class Followed(Struct, frozen=True):
+    """Answer of POST /contact/{key}/{id}/follow."""
+
+    status: str
+    instance_key: str
+    jid: str
+
+
 class ChangeProfile(Struct, frozen=True):
     """Body of PATCH /profile/{key}: what is given is changed."""
 

@@ -49,9 +49,9 @@ _ROWS = (
     Name("message_read_self", _STATUS, "another device of ours read a message"),
     Name("message_played", _STATUS, "a voice note of ours was played"),
     Name("message_played_self", _STATUS, "another device of ours played a voice note"),
-    Name("message_sender_receipt", _STATUS, "another device of ours sent a message, and WhatsApp has it"),
+    Name("message_sender_receipt", _STATUS, "another device of ours has a message that this one sent"),
     Name("message_retry", _STATUS, "a recipient could not read a message; whatsmeow sends it again by itself"),
-    Name("message_receipt", _STATUS, "a receipt of another type"),
+    Name("message_receipt", _STATUS, "another device of ours has what our devices tell each other"),
     Name("message_sent", ("message.status", "message.sent"), "WhatsApp took a message: ours, or another device's"),
     Name("message_error", _STATUS, "a message was not sent, or it is not known whether it was", "bridge"),
     Name("message_cancelled", _STATUS, "a call took a queued message back", "bridge"),
@@ -67,7 +67,11 @@ _ROWS = (
     Name("instance_manually_disconnected", _CONNECTION, "a call disconnects the instance", "bridge"),
     Name("instance_deleted", ("instance.deleted",), "a call deleted the instance", "bridge"),
     Name("history_sync", ("history.batch",), "the phone gave a part of its history; only to instances that ask for it"),
-    Name("presence_update", ("presence.update",), "a contact that we follow came or went"),
+    Name(
+        "presence_update",
+        ("presence.update",),
+        "a contact that we follow came or went, by `POST /contact/{key}/{id}/follow`",
+    ),
     Name("chat_presence_update", ("chat.presence",), "somebody types or records"),
     Name("group_info_update", ("group.update", "group.participants"), "a group or its members changed"),
     Name("push_name_update", (), f"a contact has another name; {_NEVER}; messages carry `push_name`", None),
@@ -82,12 +86,3 @@ _ROWS = (
 )
 
 NAMES: Mapping[str, Name] = {row.name: row for row in _ROWS}
-
-NOT_BROUGHT_ABOUT: Mapping[str, str] = {
-    "presence_update": "WhatsApp reports it only to who follows a contact, and no call does that yet",
-    "message_sender_receipt": "the sandbox sends no such receipt",
-    "message_played_self": "the engine gave no event for the receipt that the sandbox sends; why is not known",
-    "message_receipt": "the sandbox sends no receipt of another type than those that have a name",
-    "instance_disconnected": "takes minutes, until the last QR code has expired; the session's table is tested",
-}
-"""Names that the code has, but that the contract tests do not show over HTTP, and why."""

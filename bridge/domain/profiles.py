@@ -94,6 +94,16 @@ class SetPresence(Question[None]):
     available: bool
 
 
+@dataclass(frozen=True, slots=True)
+class FollowPresence(Question[None]):
+    """Hear from now on when somebody comes or goes, as long as this connection to WhatsApp lasts.
+
+    WhatsApp takes the wish without an answer, and tells only of whom it may: their privacy decides.
+    """
+
+    jid: str
+
+
 ChatState = Literal["typing", "recording", "paused"]
 
 

@@ -14,13 +14,15 @@ from bridge.protos import neonize_pb
 def presence(record: Record) -> tuple[Event, ...]:
     """Return `presence.update`, emitted when a contact that we follow comes or goes."""
     report = neonize_pb.Presence.FromString(record.payload)
-    who = jids.text(report.From)
+    who = person(report.From, neonize_pb.JID())
     data = {
-        "from": who,
+        "from": who.reply_to,
+        "timestamp": int(record.at),
         "state": "unavailable" if report.Unavailable else "available",
         "last_seen": report.LastSeen if report.LastSeen > 0 else None,
+        "sender": who.as_data(),
     }
-    return (_event(record, "presence.update", "presence_update", data, chat=who, at=record.at),)
+    return (_event(record, "presence.update", "presence_update", data, chat=who.id, at=record.at),)
 
 
 def chat_presence(record: Record) -> tuple[Event, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 from bridge.domain.profiles import (
     FindPicture,
     FindPrivacy,
+    FollowPresence,
     Look,
     Picture,
     SetAbout,
@@ -96,6 +97,10 @@ async def _set_presence(session: Session, question: SetPresence, timeout_s: floa
     await _tell(session, "SendPresence", "available" if question.available else "unavailable", timeout_s=timeout_s)
 
 
+async def _follow_presence(session: Session, question: FollowPresence, timeout_s: float) -> None:
+    await _tell(session, "SubscribePresence", jids.parse(question.jid), timeout_s=timeout_s)
+
+
 async def _set_chat_state(session: Session, question: SetChatState, timeout_s: float) -> None:
     state = _PAUSED if question.state == "paused" else _COMPOSING
     media = _AUDIO if question.state == "recording" else _TEXT
@@ -121,5 +126,6 @@ PROFILE_ANSWERS: Mapping[type[Question[Any]], Callable[[Session, Any, float], Aw
     SetName: _set_name,
     SetAbout: _set_about,
     SetPresence: _set_presence,
+    FollowPresence: _follow_presence,
     SetChatState: _set_chat_state,
 }

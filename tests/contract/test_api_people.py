@@ -8,6 +8,7 @@ from bridge.domain.ids import InstanceKey
 from bridge.domain.profiles import (
     FindPicture,
     FindPrivacy,
+    FollowPresence,
     Look,
     Picture,
     SetAbout,
@@ -18,6 +19,7 @@ from bridge.domain.profiles import (
     SetPrivacy,
     Shown,
 )
+from bridge.domain.questions import OnWhatsApp, PhoneFound
 from bridge.instances.errors import NotConnected
 from bridge.store.contacts import ContactRow
 from tests.support.api import Api, running_api
@@ -196,6 +198,27 @@ async def test_presence_and_typing_are_passed_on() -> None:
             SetChatState("4915100000002@s.whatsapp.net", "recording"),
             SetChatState("120363000000000001@g.us", "paused"),
         ]
+
+
+async def test_a_person_is_followed_under_the_address_that_whatsapp_knows() -> None:
+    async with running_api() as api:
+        key = await online(api)
+        api.directory.answers[FollowPresence] = None
+        api.directory.answers[OnWhatsApp] = (PhoneFound("5511987654321", True, "551187654321@s.whatsapp.net"),)
+        by_number = await api.client.post(f"/contact/{key}/+55 11 98765-4321/follow")
+        by_lid = await api.client.post(f"/contact/{key}/987654321@lid/follow")
+        api.directory.answers[OnWhatsApp] = (PhoneFound("4999999999999", False, None),)
+        unknown = await api.client.post(f"/contact/{key}/4999999999999/follow")
+        group = await api.client.post(f"/contact/{key}/120363000000000001@g.us/follow")
+        followed = [question for _, question in api.directory.asked if isinstance(question, FollowPresence)]
+    assert (by_number.status_code, by_number.json()) == (
+        200,
+        {"status": "following", "instance_key": key, "jid": "551187654321@s.whatsapp.net"},
+    )
+    assert by_lid.json()["jid"] == "987654321@lid"
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_contact")
+    assert (group.status_code, group.json()["code"]) == (400, "invalid_recipient")
+    assert followed == [FollowPresence("551187654321@s.whatsapp.net"), FollowPresence("987654321@lid")]
 
 
 @pytest.mark.parametrize(

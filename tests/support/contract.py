@@ -1,5 +1,6 @@
 """One `bridge up --sandbox`, one paired instance, and the files that it may fetch: what the contract is shown on."""
 
+import base64
 import json
 import subprocess
 import sys
@@ -14,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import psycopg
+from psycopg import sql
 
 from bridge.domain.names import NAMES
+from bridge.store.embedded import running_dsn
 from tests.support import samples
 from tests.support.stack import REPOSITORY, UP, WITH_SANDBOX, _environment
 
@@ -34,10 +38,20 @@ class World:
     sandbox: httpx2.Client
     files: str
     """Where the samples are served: base URL."""
+    dsn: str = field(default="", repr=False)
+    """The bridge's own PostgreSQL."""
     key: str = ""
     lid: str = ""
+    group: str = ""
+    """A group that CONTACT has made, with the instance's number in it."""
+    unpaired: str = ""
+    """An instance that nobody has paired."""
     seen: list[dict[str, Any]] = field(default_factory=list)
     cursor: int = 0
+
+    @property
+    def base_url(self) -> str:
+        return str(self.api.base_url).rstrip("/")
 
     def post(self, path: str, status: int = 200, **body: Any) -> dict[str, Any]:
         answer = self.api.post(path, json={"instance_key": self.key, **body})
@@ -68,6 +82,11 @@ class World:
         """Return a message as the recipient's phone shows it."""
         return until(lambda: self._message(number, message_id))
 
+    def own(self, message_id: str, number: str = PHONE) -> bool:
+        """Return whether the instance's own phone shows a message that the instance sent."""
+        found = self.sandbox.get(f"/phones/{number}/messages", params={"own": "1", "limit": "10000"}).json()
+        return any(message["message_id"] == message_id for message in found["messages"])
+
     def _message(self, number: str, message_id: str) -> dict[str, Any] | None:
         answer = self.sandbox.get(f"/phones/{number}/messages/{message_id}")
         return answer.json() if answer.status_code == 200 else None
@@ -90,6 +109,20 @@ class World:
         answer = self.sandbox.post("/faults", json={"kind": kind, "phone": number})
         assert answer.status_code < 300, answer.text
 
+    def session_rows(self, jid: str) -> dict[str, int]:
+        """Return how many rows each of the engine's tables has of a device; those without any are left out."""
+        columns = "select table_name, column_name from information_schema.columns where table_schema = 'whatsapp'"
+        found = {}
+        with psycopg.connect(self.dsn, autocommit=True) as conn:
+            for table, column in conn.execute(columns + " and column_name in ('jid', 'our_jid')").fetchall():
+                query = sql.SQL("select count(*) from {} where {} = %s").format(
+                    sql.Identifier("whatsapp", table), sql.Identifier(column)
+                )
+                row = conn.execute(query, [jid]).fetchone()
+                if row is not None and row[0]:
+                    found[f"{table}.{column}"] = int(row[0])
+        return found
+
     def _events(self, name: str, key: str, data: dict[str, Any]) -> list[dict[str, Any]]:
         while (page := self.receiver.get("/events", params={"after": self.cursor, "limit": 1000}).json())["events"]:
             self.seen += [event["body"] for event in page["events"]]
@@ -100,6 +133,10 @@ class World:
             if (event["event"], event["instance"]) == (name, key)
             and all(event["data"].get(field) == value for field, value in data.items())
         ]
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def until(found: Callable[[], Any]) -> Any:
@@ -129,7 +166,7 @@ def contract_world() -> Iterator[World]:
                 env=_environment({"BRIDGE_MEDIA_ALLOW": files.removeprefix("http://"), "BRIDGE_HISTORY": "on"}),
             )
         try:
-            yield from _talking_to(process, files)
+            yield from _talking_to(process, files, Path(folder) / "data")
         finally:
             process.terminate()
             process.wait(30)
@@ -137,7 +174,7 @@ def contract_world() -> Iterator[World]:
             process.stdout.close()
 
 
-def _talking_to(process: subprocess.Popen[bytes], files: str) -> Iterator[World]:
+def _talking_to(process: subprocess.Popen[bytes], files: str, data_dir: Path) -> Iterator[World]:
     assert process.stdout is not None
     ready = json.loads(process.stdout.readline())
     options: dict[str, Any] = {"trust_env": False, "timeout": 60}
@@ -146,7 +183,7 @@ def _talking_to(process: subprocess.Popen[bytes], files: str) -> Iterator[World]
         httpx2.Client(base_url=ready["receiver"], **options) as receiver,
         httpx2.Client(base_url=ready["sandbox"], **options) as sandbox,
     ):
-        found = World(api, receiver, sandbox, files)
+        found = World(api, receiver, sandbox, files, running_dsn(data_dir / "postgres"))
         _meet(found)
         yield found
 
@@ -156,6 +193,10 @@ def _meet(world: World) -> None:
         assert world.sandbox.post("/phones", json={"phone": number, "name": name}).status_code == 201
     world.lid = world.sandbox.get(f"/phones/{CONTACT}").json()["lid"]
     world.key = world.paired(PHONE)
+    made = world.sandbox.post("/groups", json={"phone": CONTACT, "subject": "Trip", "members": [PHONE]})
+    world.group = made.json()["group"]
+    world.event("group_info_update", chat_id=world.group)
+    world.unpaired = str(world.api.post("/instance/create").json()["instance_key"])
 
 
 SERVED: dict[str, Callable[[], bytes]] = {

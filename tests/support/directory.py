@@ -1,6 +1,6 @@
 """The directory of instances without a WhatsApp, for tests of the API over the wire."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
@@ -8,11 +8,12 @@ from typing import Any, TypeVar, cast
 import trio
 
 from bridge.domain.ids import CommandId, InstanceKey, MessageId
-from bridge.domain.questions import Question
+from bridge.domain.questions import OnWhatsApp, Question
 from bridge.domain.sends import SendOptions
 from bridge.errors import BridgeError
 from bridge.ids import new_instance_key
 from bridge.instances.errors import AlreadyConnected, NotConnected
+from bridge.instances.phonebook import Lookup
 from bridge.store.errors import InstanceNotFound
 from bridge.store.rows import InstanceRow
 from tests.support.memory import MemoryStore, instance_row, now
@@ -184,6 +185,9 @@ class MemoryDirectory:
         await self._work()
         self.asked.append((key, question))
         return cast("T", self.answers[type(question)])
+
+    async def look_up(self, key: InstanceKey, phones: Sequence[str], *, fresh: bool) -> list[Lookup]:
+        return [Lookup(one) for one in await self.query(key, OnWhatsApp(tuple(phones)))]
 
     async def send(
         self,

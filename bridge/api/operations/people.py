@@ -52,6 +52,11 @@ OPERATIONS: Mapping[str, Operation] = {
         answer=schemas.Blocked,
         shows={"status": "blocked", "instance_key": KEY, "jid": _CONTACT["jid"], "blocked": True},
     ),
+    "POST /contact/{key}/{id}/follow": Operation(
+        "Hear when a person comes and goes, for as long as this connection to WhatsApp lasts.",
+        answer=schemas.Followed,
+        shows={"status": "following", "instance_key": KEY, "jid": _CONTACT["jid"]},
+    ),
     "GET /profile/{key}": Operation("Show an instance's own profile.", answer=schemas.Profile, shows=_PROFILE),
     "PATCH /profile/{key}": Operation(
         "Change an instance's own profile; what is left out stays as it is.",

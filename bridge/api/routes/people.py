@@ -15,6 +15,7 @@ from bridge.domain.profiles import (
     PRIVACY,
     FindPicture,
     FindPrivacy,
+    FollowPresence,
     Look,
     SetAbout,
     SetBlocked,
@@ -39,6 +40,7 @@ def routes(context: ApiContext) -> tuple[Route, ...]:
         Route("GET", "/contact/<key>", calls.contacts, Access.READ),
         Route("GET", "/contact/<key>/<id>", calls.contact, Access.READ),
         Route("PUT", "/contact/<key>/<id>/block", calls.block, Access.SEND),
+        Route("POST", "/contact/<key>/<id>/follow", calls.follow, Access.SEND),
         Route("GET", "/profile/<key>", calls.profile, Access.READ),
         Route("PATCH", "/profile/<key>", calls.change_profile, Access.MANAGE),
         Route("POST", "/presence", calls.presence, Access.SEND, Reach.ONE),
@@ -99,6 +101,19 @@ class PeopleCalls:
         with call.promised():
             blocked = await self.context.directory.query(key, SetBlocked(who.jid, body.blocked))
         return answer(schemas.Blocked("blocked" if blocked else "unblocked", key, who.jid, blocked))
+
+    async def follow(self, call: Call) -> Response:
+        key = call.instance()
+        who = _person(call.path["id"], "id")
+        jid = who.jid
+        if who.phone is not None:  # WhatsApp answers nothing when there is nobody, or the number is spelled otherwise
+            (known,) = await self.context.directory.look_up(key, [who.phone], fresh=False)
+            if not known.found.exists:
+                raise UnknownContact(id=who.jid)
+            jid = known.found.jid or who.jid
+        with call.promised():
+            await self.context.directory.query(key, FollowPresence(jid))
+        return answer(schemas.Followed("following", key, jid))
 
     async def profile(self, call: Call) -> Response:
         return await self._profile(call.instance())

@@ -153,7 +153,7 @@ METHODS = frozenset(
         "GetUserInfo", "IsOnWhatsApp",
         "Logout", "MarkRead", "PairPhone", "SendChatPresence", "SendMessage",
         "SendPresence", "SetPrivacySetting", "SetPushName",
-        "SetStatusMessage", "UpdateBlocklist",
+        "SetStatusMessage", "SubscribePresence", "UpdateBlocklist",
     }
 )  # fmt: skip
 """What a bridge may call; the argument types are declared in neonize's `_binder`."""

@@ -50,11 +50,12 @@ def requests(data: bytes) -> tuple[list[str], bytes]:
     """Return the ids of the complete requests in `data`, and the rest."""
     ids: list[str] = []
     while (end := data.find(b"\r\n\r\n")) >= 0:
-        fields = dict(line.lower().split(b": ", 1) for line in data[:end].split(b"\r\n")[1:])
+        lines = (line.split(b": ", 1) for line in data[:end].split(b"\r\n")[1:])
+        fields = {name.lower(): value for name, value in lines}
         size = end + 4 + int(fields[b"content-length"])
         if len(data) < size:
             break
-        ids.append(fields[b"webhook-id"].decode().upper().replace("EVT", "evt"))
+        ids.append(fields[b"webhook-id"].decode())
         data = data[size:]
     return ids, data
 

@@ -193,14 +193,15 @@ delete from bridge.delivery d
 where d.state = 'pending' and not exists (select from bridge.endpoint e where e.id = d.endpoint_id)
 
 -- name: prune
--- Forgets a batch of deliveries that arrived; ids sort by time, so `before` keeps the search within the old ones.
+-- Forgets a batch of deliveries that arrived; ids sort by time, so `before` keeps the search within the old ones. Found by
+-- place, for a join would read the whole table for each batch; asked for their state again, for a replay may have come between.
 delete from bridge.delivery
-where (event_id, endpoint_id) in (
-    select event_id, endpoint_id from bridge.delivery
+where ctid = any (array(
+    select ctid from bridge.delivery
     where event_id < %(before)s and state = 'delivered' and finished_at < now() - make_interval(secs => %(older_than_s)s)
     order by event_id
     limit %(limit)s
-)
+)) and state = 'delivered'
 
 -- name: page
 -- The newest deliveries of an endpoint in a state, or of all states, with their attempts that failed. `failed` picks what

@@ -10,9 +10,13 @@ where e.id = %(endpoint)s
 on conflict (id) do nothing
 
 -- name: span_of_seq
--- Where a range of an instance's events lies: the position before its first one, and that of its last one.
-select (select min(position) - 1 from bridge.event where instance_key = %(instance)s and seq >= %(low)s),
-       (select max(position) from bridge.event where instance_key = %(instance)s and seq <= %(high)s)
+-- Where a range of an instance's events lies: the position before its first one, and that of its last one. Positions of an
+-- instance grow with its seq; asked for the least position, PostgreSQL would walk through those of all instances.
+select (
+    select position - 1 from bridge.event where instance_key = %(instance)s and seq >= %(low)s order by seq limit 1
+), (
+    select position from bridge.event where instance_key = %(instance)s and seq <= %(high)s order by seq desc limit 1
+)
 
 -- name: span_of_ids
 -- A position before all events with these ids: ids are made just before positions, so a minute is more than enough.

@@ -2,7 +2,7 @@
 
 -- name: events
 -- Old events, with their deliveries that are over; never one that is still to be delivered, and none while a replay looks for
--- events. Ids sort by time.
+-- events. Ids sort by time. By arrays, each is looked up; a join would read both tables from end to end for each batch.
 with old as materialized (
     select e.id
     from bridge.event e
@@ -12,9 +12,9 @@ with old as materialized (
     order by e.id
     limit %(limit)s
 ), deliveries as (
-    delete from bridge.delivery d using old o where d.event_id = o.id and d.state <> 'pending'
+    delete from bridge.delivery d where d.event_id = any (array(select id from old)) and d.state <> 'pending'
 )
-delete from bridge.event e using old o where e.id = o.id
+delete from bridge.event e where e.id = any (array(select id from old))
 
 -- name: messages
 -- Old messages.

@@ -33,7 +33,7 @@ FILL = (
     " select endpoint_id, lane_key, count(*) from bridge.delivery where state = 'pending' group by 1, 2",
     "insert into bridge.attempt (endpoint_id, event_id, number, at, error)"
     " select endpoint_id, event_id, number, finished_at, 'no'"
-    " from bridge.delivery, generate_series(1, 20) number where state = 'dead' order by finished_at",
+    " from bridge.delivery, generate_series(1, 100) number where state = 'dead' order by finished_at",
     "insert into bridge.message"
     " select instance_key, chat, chat, id, false, 'text', null, 'sent', received_at, 'x', 1"
     " from bridge.event where seq % 4 = 0 order by received_at",

@@ -2,12 +2,12 @@
 
 -- name: events
 -- Old events, with their deliveries that are over; never one that is still to be delivered, and none while a replay looks for
--- events. Ids sort by time. By arrays, each is looked up; a join would read both tables from end to end for each batch.
+-- events. Ids sort by time. Written so that each row is looked up: joins would read both tables from end to end for a batch.
 with old as materialized (
     select e.id
     from bridge.event e
     where e.id < %(before)s
-      and not exists (select from bridge.delivery d where d.event_id = e.id and d.state = 'pending')
+      and (select d.state from bridge.delivery d where d.event_id = e.id and d.state = 'pending' limit 1) is null
       and not exists (select from bridge.replay r where r.state = 'running')
     order by e.id
     limit %(limit)s

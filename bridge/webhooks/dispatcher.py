@@ -9,7 +9,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from math import inf
 from typing import Protocol
 
@@ -24,6 +23,7 @@ from bridge.store.endpoints import Endpoints
 from bridge.store.errors import StoreUnavailable
 from bridge.store.notices import Notices
 from bridge.webhooks.breaker import DISABLE_AFTER_S, NOTE_AFTER_S, Breaker
+from bridge.webhooks.limits import Limits, Stats
 from bridge.webhooks.notice import FAILED_REASON, GONE_REASON, paused
 from bridge.webhooks.post import Poster
 
@@ -51,34 +51,8 @@ class DeliveryStore(Protocol):
     @property
     def notices(self) -> Notices: ...
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much may be on its way at once."""
-
-    per_endpoint: int = 16
-    """Lanes of one endpoint, and so its connections."""
-    lanes: int = 256
-    """Of all endpoints; above it, each endpoint that has none on its way may still have one."""
-    replays: int = 2
-    """Lanes of replays of one endpoint, beside the others; none while it is only probed."""
-    per_lane: int = 16
-    """Deliveries of a lane that are claimed in one go."""
-    drain_s: float = 2.5
-    """At a stop, how long attempts may take that have begun."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """What the dispatcher did since it started, and what it does now."""
-
-    delivered: int
-    failed: int
-    parked: int
-    dead: int
-    in_flight: int
-    held: tuple[EndpointId, ...]
-    """Endpoints that are only probed now."""
+    async def until(self, healthy: bool) -> object:
+        """Return when PostgreSQL is, or is not, there."""
 
 
 class Dispatcher:
@@ -117,6 +91,8 @@ class Dispatcher:
         self._nap = trio.CancelScope()
         self._claimed_at = -inf
         self._outage = False
+        self._lost = False
+        """PostgreSQL was away, perhaps between two of our statements: what it committed last may be gone."""
         self._stopping = False
         self._counts = dict.fromkeys(Fate, 0)
 
@@ -157,6 +133,7 @@ class Dispatcher:
         try:
             async with trio.open_nursery() as lanes, trio.open_nursery() as helpers:
                 helpers.start_soon(self._tidy)
+                helpers.start_soon(self._watch)
                 helpers.start_soon(self._stop_on, stop, lanes.cancel_scope)
                 task_status.started()
                 while not self._stopping or self._running:
@@ -178,6 +155,13 @@ class Dispatcher:
         while True:
             await trio.sleep(TIDY_S)
             await self._poster.tidy()
+
+    async def _watch(self) -> None:
+        while True:
+            await self._store.until(False)
+            self._lost = True
+            self.wake()
+            await self._store.until(True)
 
     async def _wait(self) -> bool:
         """Sleep until there is something to do; return whether to look for due lanes too, or to record only."""
@@ -204,13 +188,13 @@ class Dispatcher:
         claim = claim and not self._stopping
         claimed_at = trio.current_time()
         try:
-            if not claim or self._outage or self._hastened or self._halted or self._failing:
+            if not claim or self._outage or self._lost or self._hastened or self._halted or self._failing:
                 await self._store.deliveries.settle(self._node, attempted, released)
                 await self._mend()
                 attempted, released = [], []
-            if self._outage:  # a claim may have been made without our hearing of it
-                keep = self._running | {(lane.endpoint_id, lane.key) for lane in self._released}
-                await self._store.deliveries.release(self._node, alone=False, keep=keep)
+            if self._outage or self._lost:  # claims may have been made without our hearing of it, or settlements lost
+                self._lost = False
+                await self._store.deliveries.release(self._node, alone=False, keep=self._ours)
             if claim:
                 lanes = await self._settle_and_claim(attempted, released, claimed_at)
                 self._claimed_at = claimed_at
@@ -224,6 +208,9 @@ class Dispatcher:
             self._restore(attempted, released)
             raise
         self._outage = False
+        # One that is ours already comes back when PostgreSQL has lost its claim; now that is made again.
+        ours = self._ours
+        lanes = tuple(lane for lane in lanes if (lane.destination.id, lane.key) not in ours)
         self._note_more(lanes, claimed=claim)
         for lane in lanes:
             breaker = self._breaker(lane.destination.id)
@@ -233,6 +220,11 @@ class Dispatcher:
                 breaker.busy += 1
             self._running.add((lane.destination.id, lane.key))
             nursery.start_soon(self._run_lane, lane, breaker, claimed_at + LEASE_S)
+
+    @property
+    def _ours(self) -> set[tuple[EndpointId, str]]:
+        """The lanes that are worked on, and those whose end is still to be recorded."""
+        return self._running | {(lane.endpoint_id, lane.key) for lane in self._released}
 
     def _note_more(self, lanes: tuple[ClaimedLane, ...], *, claimed: bool) -> None:
         """Remember for which endpoints there was no room: their next lane is claimed as soon as one ends."""

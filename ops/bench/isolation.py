@@ -14,7 +14,7 @@ import trio
 
 from bridge import logs
 from bridge.domain.ids import EndpointId
-from bridge.webhooks.dispatcher import Limits
+from bridge.webhooks.limits import Limits
 from ops.bench.delivery_rig import Owner, Rig, Sink, arrivals, running_rig
 from ops.bench.figures import Latency
 

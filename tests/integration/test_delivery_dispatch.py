@@ -12,7 +12,8 @@ from standardwebhooks import Webhook
 from bridge.ids import new_node_id
 from bridge.store.deliveries import ClaimedLane
 from bridge.store.store import Store
-from bridge.webhooks.dispatcher import Dispatcher, Limits
+from bridge.webhooks.dispatcher import Dispatcher
+from bridge.webhooks.limits import Limits
 from tests.support.dispatching import LOOPBACK, all_delivered, dispatching, seqs, settled
 from tests.support.hooks import (
     DEADLINE_S,

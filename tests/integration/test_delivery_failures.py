@@ -8,7 +8,7 @@ import trio.testing
 from bridge.store.deliveries import ClaimedLane
 from bridge.store.errors import StoreUnavailable
 from bridge.store.store import Store
-from bridge.webhooks.dispatcher import Limits
+from bridge.webhooks.limits import Limits
 from tests.support.dispatching import all_delivered, dispatching, seqs, settled
 from tests.support.hooks import (
     DEADLINE_S,

@@ -9,7 +9,8 @@ import trio
 
 from bridge.ids import new_node_id
 from bridge.store.store import Store
-from bridge.webhooks.dispatcher import Dispatcher, Limits
+from bridge.webhooks.dispatcher import Dispatcher
+from bridge.webhooks.limits import Limits
 from tests.support.hooks import DEADLINE_S, Hook, rows
 
 LOOPBACK = ("127.0.0.0/8",)

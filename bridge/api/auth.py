@@ -6,7 +6,7 @@ compared: how long that takes says nothing about the key. Keys are never read fr
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 
@@ -17,6 +17,8 @@ from bridge.api.context import Limits
 from bridge.api.problems import Forbidden, RateLimited, Unauthorized, UnknownKey
 from bridge.api.rate import Buckets
 from bridge.api.stores import Keys
+from bridge.api.tenure import Tenure, Tenures
+from bridge.domain.ids import KeyId
 from bridge.keyform import is_mistyped
 from bridge.store.rows import KeyRow
 
@@ -62,6 +64,8 @@ class Caller:
 
     key: KeyRow | None
     address: IPAddress | None
+    tenure: Tenure = field(default_factory=Tenure)
+    """For how long the key may be used, of which what stays open takes heed."""
 
     @property
     def only(self) -> frozenset[str] | None:
@@ -94,6 +98,7 @@ class Gate:
         self._cache: dict[bytes, tuple[KeyRow | None, float]] = {}
         self._generation = 0
         self._buckets = Buckets()
+        self._tenures = Tenures()
 
     async def identify(self, peer: str, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
         """Return who asks; raise `Unauthorized`, `UnknownKey`, `Forbidden` for a wrong address, or `RateLimited`."""
@@ -115,7 +120,7 @@ class Gate:
         if row.networks is not None and (address is None or not within(address, networks(tuple(row.networks)))):
             raise Forbidden("It cannot be used from this address.", address=str(address), key_id=row.id)
         self._count(row)
-        return Caller(row, address)
+        return Caller(row, address, self._tenures.of(row))
 
     @staticmethod
     def allow(caller: Caller, access: Access, reach: Reach) -> None:
@@ -135,10 +140,11 @@ class Gate:
             return False
         return True
 
-    def forget(self) -> None:
-        """Ask the store again for every key: one of them was revoked."""
-        self._cache.clear()
+    def forget(self, id: KeyId) -> None:
+        """Let a key do nothing more that was revoked in the store just now, and end what it has left open."""
+        self._cache.clear()  # by hash, which is not known here
         self._generation += 1
+        self._tenures.revoke(id)
 
     def _count(self, row: KeyRow) -> None:
         rate_per_s = row.rate_per_s or self._rate_per_s
@@ -152,10 +158,10 @@ class Gate:
         cached = self._cache.get(key_hash)
         if cached is not None and now < cached[1]:
             return cached[0]
-        generation = self._generation
-        row = await self._keys.find(key_hash)
-        if generation != self._generation:
-            return row  # it may have been revoked while we asked
+        generation = -1
+        while generation != self._generation:  # else it may have been revoked while we asked
+            generation = self._generation
+            row = await self._keys.find(key_hash)
         while len(self._cache) >= CACHE_SIZE:
             del self._cache[next(iter(self._cache))]
         believed_s = min(self._cache_s, UNKNOWN_S) if row is None else self._cache_s

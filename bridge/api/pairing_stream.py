@@ -8,14 +8,18 @@ import trio
 
 from bridge.api.directory import Progress, Watch
 from bridge.api.schemas import encode
+from bridge.api.tenure import Tenure
 
 HEARTBEAT_S = 15.0
 STREAM_MAX_S = 600.0
 """A pairing takes less than three minutes; whoever looks on for longer comes again."""
 
 
-async def follow(watch: Watch, stopping: trio.Event) -> AsyncIterator[bytes]:
-    """Yield `qr`, `code`, then `paired` or `timeout`, which is the last; comments in between while nothing happens."""
+async def follow(watch: Watch, stopping: trio.Event, tenure: Tenure) -> AsyncIterator[bytes]:
+    """Yield `qr`, `code`, then `paired` or `timeout`, which is the last; comments in between while nothing happens.
+
+    It ends without either when the key of whoever looks on is revoked or expires.
+    """
     yield b": the pairing\nretry: 3000\n\n"
     end = trio.current_time() + STREAM_MAX_S
     told: Progress | None = None
@@ -26,7 +30,10 @@ async def follow(watch: Watch, stopping: trio.Event) -> AsyncIterator[bytes]:
         told = seen
         if seen.over or stopping.is_set() or trio.current_time() > end:
             return
-        seen = await watch.next(told, HEARTBEAT_S)
+        with tenure.held() as held:
+            seen = await watch.next(told, HEARTBEAT_S)
+        if held.cancelled_caught or tenure.over:
+            return
         if seen == told:
             yield b": still here\n\n"
 

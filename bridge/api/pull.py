@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import trio
 
 from bridge.api.call import Call
-from bridge.api.problems import Forbidden, InvalidField
+from bridge.api.problems import Forbidden, InvalidField, UnknownKey
 from bridge.api.stores import Feed
+from bridge.api.tenure import Tenure
 from bridge.domain.ids import InstanceKey
 from bridge.store.errors import StoreUnavailable
 from bridge.store.feed import PAGE, Entry, Filter, wanted
@@ -21,7 +22,7 @@ PAGE_BYTES = 2_000_000
 HEARTBEAT_S = 15.0
 """Of silence, after which a stream says that it is there: below the 30 to 60 s after which proxies cut."""
 STREAM_MAX_S = 3_600.0
-"""A stream ends after an hour: its reader comes back with its cursor, and its key is looked at again."""
+"""A stream ends after an hour, and when its key is good no more: its reader comes back with its cursor."""
 RECONNECT_MS = 2_000
 
 
@@ -79,9 +80,12 @@ async def _after(call: Call, feed: Feed, instances: Sequence[str] | None, given:
 
 
 async def page(
-    feed: Feed, reader: Reader, *, limit: int, wait_s: float, stopping: trio.Event
+    feed: Feed, reader: Reader, *, limit: int, wait_s: float, stopping: trio.Event, tenure: Tenure
 ) -> tuple[list[Entry], int]:
-    """Return up to `limit` events and the cursor behind them; wait up to `wait_s` for the first one."""
+    """Return up to `limit` events and the cursor behind them; wait up to `wait_s` for the first one.
+
+    Raises `UnknownKey` when the reader's key is revoked or expires meanwhile.
+    """
     entries: list[Entry] = []
     after, size = reader.after, 0
     deadline = trio.current_time() + wait_s
@@ -96,19 +100,25 @@ async def page(
         after = batch.after
         if len(entries) >= limit or (entries and not batch.more):
             return entries, after
-        if not batch.more and not await _either(changed, stopping, deadline - trio.current_time()):
-            return entries, after
+        if not batch.more:
+            with tenure.held() as held:
+                in_time = await _either(changed, stopping, deadline - trio.current_time())
+            if held.cancelled_caught:
+                raise UnknownKey
+            if not in_time:
+                return entries, after
 
 
-async def events(feed: Feed, reader: Reader, stopping: trio.Event) -> AsyncIterator[bytes]:
+async def events(feed: Feed, reader: Reader, stopping: trio.Event, tenure: Tenure) -> AsyncIterator[bytes]:
     """Yield the feed as server-sent events: all that there is behind the cursor, then what comes, until the end.
 
-    When PostgreSQL does not answer it ends, and its reader comes back with the last id that it saw.
+    When PostgreSQL does not answer it ends, and its reader comes back with the last id that it saw. So it does when the
+    reader's key is revoked or expires.
     """
     yield f": the feed\nretry: {RECONNECT_MS}\n\n".encode()
     after, told = reader.after, reader.after
     end = trio.current_time() + STREAM_MAX_S
-    while not stopping.is_set() and trio.current_time() < end:
+    while not stopping.is_set() and not tenure.over and trio.current_time() < end:
         changed = feed.changed
         try:
             batch = await feed.read(after, reader.wanted, limit=PAGE)
@@ -118,7 +128,11 @@ async def events(feed: Feed, reader: Reader, stopping: trio.Event) -> AsyncItera
         if batch.entries:
             told = after
             yield b"".join(_frame(entry) for entry in batch.entries)
-        if not batch.more and not await _either(changed, stopping, HEARTBEAT_S):
+        if batch.more:
+            continue
+        with tenure.held() as held:
+            more = await _either(changed, stopping, HEARTBEAT_S)
+        if not held.cancelled_caught and not more:
             # An id without data is remembered by the reader, so that it need not come through what is not for it again.
             yield b": still here\n\n" if told == after else b"id: %d\n: still here\n\n" % after
             told = after

@@ -45,6 +45,7 @@ AN_HOUR = (1012, "an hour is over; connect again")
 STORE_AWAY = (1013, "PostgreSQL does not answer; connect again later")
 TAKEN_OVER = (4001, "another connection of this consumer took over")
 SILENT = (4002, "no answer to a ping")
+REVOKED = (4003, "this API key was revoked or has expired")
 GONE = (1000, "")
 _CONSUMER = re.compile(r"[a-z0-9._-]{1,64}")
 _Held = tuple[str, str]
@@ -162,6 +163,7 @@ class _Session:
         self.consumer = consumer
         self._store = call.context.store
         self._stopping = call.context.stopping
+        self._tenure = call.caller.tenure
         self._shields: Shields = call.request.scope[SCOPE_KEY]
         self._socket: SocketStream = call.request.scope[SOCKET]
         self._reader = reader
@@ -271,10 +273,13 @@ class _Session:
                 return
 
     async def _watch(self) -> None:
-        with trio.move_on_after(pull.STREAM_MAX_S):
-            await self._stopping.wait()
-            self.end(GOING)
-        self.end(AN_HOUR)
+        with self._tenure.held() as held:
+            with trio.move_on_after(pull.STREAM_MAX_S):
+                await self._stopping.wait()
+                self.end(GOING)
+            self.end(AN_HOUR)
+        if held.cancelled_caught:
+            self.end(REVOKED)
 
     async def _close(self, why: tuple[int, str]) -> None:
         """Send the code and wait a moment for the peer's."""

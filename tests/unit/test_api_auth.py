@@ -12,6 +12,7 @@ from bridge.api.auth import CACHE_SIZE, Access, Caller, Gate, Reach, presented_k
 from bridge.api.context import Limits
 from bridge.api.problems import Forbidden, RateLimited, Unauthorized, UnknownKey
 from bridge.api.rate import Buckets
+from bridge.domain.ids import KeyId
 from bridge.keyform import make_key
 from bridge.store.rows import KeyRow
 from tests.support.memory import MemoryStore
@@ -120,14 +121,15 @@ async def test_a_key_is_looked_up_once_and_again_after_its_time(autojump_clock: 
 async def test_a_revoked_key_is_forgotten_at_once() -> None:
     entry = door()
     await entry.admit()
+    (key,) = entry.store.keys.rows.values()
     entry.store.keys.rows.clear()
     await entry.admit()
-    entry.gate.forget()
+    entry.gate.forget(key.id)
     with pytest.raises(UnknownKey):
         await entry.admit()
 
 
-async def test_an_answer_that_was_on_its_way_when_a_key_was_revoked_is_not_believed_again() -> None:
+async def test_an_answer_that_was_on_its_way_when_a_key_was_revoked_is_not_believed() -> None:
     entry = door()
     asked, answer = trio.Event(), trio.Event()
     find = entry.store.keys.find
@@ -139,14 +141,41 @@ async def test_an_answer_that_was_on_its_way_when_a_key_was_revoked_is_not_belie
         return row
 
     entry.store.keys.find = slowly  # type: ignore[method-assign]
+    (key,) = entry.store.keys.rows.values()
+
+    async def refused() -> None:
+        with pytest.raises(UnknownKey):
+            await entry.admit()
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(entry.admit)
+        nursery.start_soon(refused)
         await asked.wait()
         entry.store.keys.rows.clear()
-        entry.gate.forget()
+        entry.gate.forget(key.id)
         answer.set()
-    with pytest.raises(UnknownKey):
-        await entry.admit()
+    await refused()
+
+
+async def test_what_a_key_holds_open_ends_when_it_is_revoked_or_expires(autojump_clock: trio.testing.MockClock) -> None:
+    entry = door()
+    (key,) = entry.store.keys.rows.values()
+    caller, again = await entry.admit(), await entry.admit()
+    assert caller.tenure is again.tenure and not caller.tenure.over
+    entry.gate.forget(KeyId("key_another"))
+    with trio.fail_after(5), caller.tenure.held() as held:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            entry.gate.forget(key.id)
+    assert held.cancelled_caught and caller.tenure.over
+    with trio.fail_after(5), caller.tenure.held():  # what begins to wait afterwards does not wait at all
+        await trio.sleep_forever()
+    soon = datetime.now(UTC) + timedelta(seconds=30)
+    caller = await door(expires_at=soon).admit()
+    began = trio.current_time()
+    with caller.tenure.held():
+        await trio.sleep_forever()
+    assert 25 < trio.current_time() - began <= 30
+    assert not (await door().admit()).tenure.over
 
 
 async def test_a_new_key_is_known_a_second_after_it_was_refused(autojump_clock: trio.testing.MockClock) -> None:

@@ -44,8 +44,8 @@ class EventCalls:
         wait_s = call.query_number("wait_s", 0, 0, WAIT_MAX_S)
         feed = self.context.store.feed
         reader = await pull.reader(call, feed, None)
-        stopping = self.context.stopping
-        entries, after = await pull.page(feed, reader, limit=limit, wait_s=wait_s, stopping=stopping)
+        stopping, tenure = self.context.stopping, call.caller.tenure
+        entries, after = await pull.page(feed, reader, limit=limit, wait_s=wait_s, stopping=stopping, tenure=tenure)
         return answer(EventPage([msgspec.Raw(entry.body.encode()) for entry in entries], after))
 
     async def stream(self, call: Call) -> Response:
@@ -53,7 +53,7 @@ class EventCalls:
         last = call.headers.get(b"last-event-id", b"").decode("latin-1").strip() or None
         reader = await pull.reader(call, feed, last)
         response = Response(
-            pull.events(feed, reader, self.context.stopping),
+            pull.events(feed, reader, self.context.stopping, call.caller.tenure),
             200,
             {"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
             content_type="text/event-stream",

@@ -93,7 +93,7 @@ class KeyCalls:
         with call.promised():
             if not await self.context.store.keys.revoke(id_):
                 raise UnknownKeyId if await self.context.store.keys.get(id_) is None else LastAdminKey
-            self.gate.forget()
+            self.gate.forget(id_)
         return answer(schemas.KeyRevoked("revoked", id_))
 
 

@@ -11,7 +11,7 @@ from bridge.api.call import Call, Route, answer
 from bridge.api.context import ApiContext
 from bridge.api.directory import QrCode
 from bridge.api.pairing_stream import follow
-from bridge.api.problems import InvalidField, InvalidRecipientField, NothingYet, NotSupported
+from bridge.api.problems import InvalidField, InvalidRecipientField, NothingYet, NotSupported, UnknownKey
 from bridge.api.qr import DEFAULT_PX, Drawing, QrDrawer
 from bridge.domain.identity import InvalidRecipient, parse_recipient
 from bridge.errors import BridgeError
@@ -48,12 +48,16 @@ class PairingCalls:
             raise InvalidField("format", f"must be one of {', '.join(_TYPES)}")
         size_px = int(call.query_number("size", DEFAULT_PX, 64, 2048))
         wait_s = call.query_number("wait_s", MAX_WAIT_S, 0, MAX_WAIT_S)
+        code = None
         try:
-            code = await self.context.directory.qr(key, wait_s)
+            with call.caller.tenure.held() as held:
+                code = await self.context.directory.qr(key, wait_s)
         except BridgeError as error:
             if error.code != "already_connected":
                 raise
             return answer(schemas.Paired("connected", "The instance is connected; there is nothing to scan.", key))
+        if held.cancelled_caught:
+            raise UnknownKey
         if code is None:
             raise NothingYet
         return await self._show(code, form, size_px)
@@ -61,7 +65,7 @@ class PairingCalls:
     async def stream(self, call: Call) -> Response:
         watch = self.context.directory.watch_pairing(call.instance())
         response = Response(
-            follow(watch, self.context.stopping),
+            follow(watch, self.context.stopping, call.caller.tenure),
             200,
             {"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
             content_type="text/event-stream",

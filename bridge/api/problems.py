@@ -314,7 +314,7 @@ def _for_bridge_error(error: BridgeError, request_id: str) -> Answer:
         headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
     if not error.certain:
         details["certain"] = False
-    if error.status >= 500:
+    if error.status >= 500 and error.status != 501:  # what there is not yet is no failure
         log.warning("http.request_failed", request_id=request_id, code=error.code, exc_info=error)
     if error.code == "internal":
         return for_status(error.status, request_id, headers)

@@ -9,6 +9,12 @@ class EngineError(BridgeError):
     code, status, retryable = "engine_failed", 502, True
 
 
+class NameMissing(EngineError):
+    """WhatsApp shows nobody as available who has no name: give this number one with PATCH /profile/{key} first."""
+
+    code, status, retryable = "name_missing", 409, False
+
+
 class EngineRefused(EngineError):
     """The engine did not begin with it:"""
 

@@ -19,11 +19,12 @@ from bridge.domain.profiles import (
 )
 from bridge.domain.questions import Question
 from bridge.engine import jids
-from bridge.engine.errors import EngineError
+from bridge.engine.errors import EngineError, NameMissing
 from bridge.engine.session import Session
 from bridge.protos import neonize_pb
 
 _WITHOUT_PICTURE = ("does not have a profile picture", "hidden their profile picture", "item-not-found")
+_WITHOUT_NAME = "without PushName"
 _SETTINGS = {
     "last_seen": ("LastSeen", "last"),
     "online": ("Online", "online"),
@@ -94,7 +95,11 @@ async def _set_about(session: Session, question: SetAbout, timeout_s: float) -> 
 
 
 async def _set_presence(session: Session, question: SetPresence, timeout_s: float) -> None:
-    await _tell(session, "SendPresence", "available" if question.available else "unavailable", timeout_s=timeout_s)
+    state = "available" if question.available else "unavailable"
+    error = (await session.call("SendPresence", state, timeout_s=timeout_s)).decode(errors="replace")
+    if _WITHOUT_NAME in error:
+        raise NameMissing
+    _check(error)
 
 
 async def _follow_presence(session: Session, question: FollowPresence, timeout_s: float) -> None:

@@ -43,6 +43,12 @@ class FormOnly:
     def resumed(self, id: EndpointId) -> None:
         pass
 
+    def hurried(self) -> None:
+        pass
+
+    def replaying(self) -> None:
+        pass
+
     def held(self) -> frozenset[EndpointId]:
         return frozenset()
 

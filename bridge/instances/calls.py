@@ -12,6 +12,7 @@ from bridge.domain.profiles import SetName
 from bridge.domain.questions import Question
 from bridge.domain.sends import SendOptions
 from bridge.domain.signals import PushNameKnown
+from bridge.engine.people import is_encrypted
 from bridge.engine.session import Sent
 from bridge.errors import BridgeError
 from bridge.ids import new_command_id
@@ -82,6 +83,7 @@ class Calls(ABC):
             idempotency_key=idempotency_key,
             request_hash=request_hash,
             send_at=options.send_at,
+            durable=options.queued or not is_encrypted(to),  # else the engine's own commit makes it durable
         )
         if not row.inserted:
             return earlier(row)

@@ -1,7 +1,9 @@
 """One send, from the engine's answer to the committed outcome.
 
 The command's row says running before the engine is asked, so a crash in between leaves a row that the next start calls
-unknown. What is known is stored, together with its event, before the caller hears it.
+unknown. Its commit does not wait for the disk where the engine's will: PostgreSQL writes its log in order, so it is
+safe when the engine's session is, and only then does the message leave. What is known is stored, together with its
+event, before the caller hears it.
 """
 
 import time
@@ -14,6 +16,7 @@ from bridge.domain.profiles import SetChatState
 from bridge.engine.answers import answer
 from bridge.engine.compose import Quote
 from bridge.engine.errors import EngineError
+from bridge.engine.people import is_encrypted
 from bridge.engine.session import Sent
 from bridge.engine.session import Session as EngineSession
 from bridge.errors import BridgeError
@@ -95,7 +98,9 @@ class Sender:
             return NotConnected()
         quote = await self._quote(message)
         if message.queued:  # from here on a crash leaves its outcome unknown
-            await self._store.commands.start(message.command, self._inbox.node, self._inbox.epoch)
+            await self._store.commands.start(
+                message.command, self._inbox.node, self._inbox.epoch, durable=not is_encrypted(message.to)
+            )
         try:
             deliver = KINDS[message.kind].deliver
             if deliver is not None:

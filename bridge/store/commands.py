@@ -36,8 +36,12 @@ class Commands:
         owner: NodeId | None = None,
         epoch: Epoch = Epoch(0),  # noqa: B008 -- a number
         send_at: datetime | None = None,
+        durable: bool = True,
     ) -> CommandRow:
         """Store a command that is queued or running; or return the earlier one, with `inserted` False.
+
+        One that is not `durable` is seen by everybody at once, but survives a crash of PostgreSQL only from the next
+        durable commit on, whoever makes that.
 
         Raises `IdempotencyMismatch` when the earlier request was another one, and `InstanceNotFound`.
         """
@@ -52,6 +56,7 @@ class Commands:
             "owner": owner,
             "epoch": epoch,
             "send_at": send_at,
+            "durable": durable,
         }
         row: CommandRow | None = None
         try:
@@ -77,10 +82,14 @@ class Commands:
             raise IdempotencyMismatch(command=row.id)
         return row
 
-    async def start(self, id: CommandId, owner: NodeId, epoch: Epoch) -> None:
-        """Store that the engine is about to have a queued command; raise `CommandClosed` when it is not queued."""
+    async def start(self, id: CommandId, owner: NodeId, epoch: Epoch, *, durable: bool = True) -> None:
+        """Store that the engine is about to have a queued command; raise `CommandClosed` when it is not queued.
+
+        `durable` is what it is for `insert`.
+        """
+        params = {"id": id, "owner": owner, "epoch": epoch, "durable": durable}
         async with self._pool.connection() as conn:
-            if await run(conn, _SQL["start"], {"id": id, "owner": owner, "epoch": epoch}) == 0:
+            if await run(conn, _SQL["start"], params) == 0:
                 raise CommandClosed(command=id)
 
     async def finish(

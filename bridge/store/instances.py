@@ -137,6 +137,7 @@ class Instances:
             await self._write("set_identity", key, owner, epoch, {"jid": jid, "lid": lid, "push_name": push_name})
         except psycopg.errors.UniqueViolation as exc:
             raise DeviceTaken(instance=key) from exc
+        await self.tune_engine_tables()  # whoever is paired has made them, if need be
 
     async def set_push_name(self, key: InstanceKey, owner: NodeId, epoch: Epoch, push_name: str) -> None:
         """Store the name that the user shows to others; raise `StaleOwner`."""
@@ -166,6 +167,11 @@ class Instances:
             row = await (await conn.execute(_SQL["app_state"], {"jid": jid})).fetchone()
         assert row is not None
         return AppState(*row)
+
+    async def tune_engine_tables(self) -> None:
+        """Spare the engine commits that change nothing, as soon as whatsmeow has made its tables."""
+        async with self._pool.connection() as conn:
+            await conn.execute(_SQL["tune_engine_tables"])
 
     async def forget_session(self, jid: str) -> int:
         """Delete everything that whatsmeow keeps for this device of ours; return how many rows were named for that.

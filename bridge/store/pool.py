@@ -81,7 +81,7 @@ class Pool:
         size: int = 8,
         acquire_timeout_s: float = 10.0,
         max_age_s: float = 3600.0,
-        idle_max_s: float = 15.0,
+        idle_max_s: float = 5.0,
         check_after_s: float = 1.0,
     ) -> None:
         self._conninfo = conninfo_for(dsn)

@@ -86,6 +86,7 @@ class Store:
         self.pool.open()
         try:
             await self._migrate()
+            await self.instances.tune_engine_tables()  # a restored database has them without
             if self._vault is not None:
                 await self.endpoints.reseal()
             async with trio.open_nursery() as nursery:

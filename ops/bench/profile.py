@@ -60,11 +60,12 @@ async def record(rate: float, seconds: float) -> tuple[list[Window], list[dict[s
             load = await texts_in.run(product, product.numbers, rate=rate, seconds=seconds)
             windows.append(_window(f"texts in at {rate:g}/s", load.usage, load.arrived, rig))
             say(f"in: p99 {load.latency.p99_ms} ms, CPU s per 1,000: {load.cpu_per_1000()}")
-            statements.reset(rig.database)
-            sends = await texts_out.at_once(product, product.numbers, round(seconds * 100))
-            windows.append(_window("texts out, 20 at once", sends.usage, sends.count, rig))
-            say(f"out: {sends.per_s}/s")
-            await trio.sleep(1)
+            for name, send in (("one after the other", texts_out.in_turn), ("20 at once", texts_out.at_once)):
+                statements.reset(rig.database)
+                sends = await send(product, product.numbers, round(seconds * 100))
+                windows.append(_window(f"texts out, {name}", sends.usage, sends.count, rig))
+                say(f"out, {name}: {sends.per_s}/s")
+                await trio.sleep(1)
         return windows, [json.loads(path.read_text()) for path in folder.glob("*.json")]
 
 

@@ -1,7 +1,7 @@
 """A PostgreSQL that a test can crash: an immediate stop, which is a crash without its cause, and a start after it."""
 
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +33,9 @@ class Crashing:
 
 
 @asynccontextmanager
-async def crashing_postgres(folder: Path) -> AsyncIterator[Crashing]:
-    """Run one, with the settings of the embedded one."""
-    running = Crashing(await trio.to_thread.run_sync(Launch.prepare, folder, {}))
+async def crashing_postgres(folder: Path, settings: Mapping[str, str] | None = None) -> AsyncIterator[Crashing]:
+    """Run one, with the settings of the embedded one and those given."""
+    running = Crashing(await trio.to_thread.run_sync(Launch.prepare, folder, settings or {}))
     try:
         running.launch.spawn()
         await running.ready()

@@ -34,6 +34,7 @@ COMMAND = {
     "message_id": None,
     "result": None,
     "send_at": None,
+    "durable": True,
 }
 STATE = {"state": "online", "reason": None, "needs": "none", "next_retry_at": None}
 PAGE = {"state": None, "external_id": None, "only": None, "after_at": None, "after_key": None, "limit": 10}

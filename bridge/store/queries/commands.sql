@@ -1,5 +1,6 @@
 -- name: insert
 -- A new command, or the earlier one with the same idempotency key; no row when that one is committed at this moment.
+-- Its commit need not wait for the disk where another of this server's will before anything happens that must be remembered.
 with inserted as (
     insert into bridge.command (id, instance_key, kind, body, state, idempotency_key, request_hash, owner, epoch, send_at)
     values (
@@ -12,6 +13,7 @@ with inserted as (
         created_at, finished_at, send_at
 )
 select true as inserted, inserted.* from inserted
+where set_config('synchronous_commit', case when %(durable)s then current_setting('synchronous_commit') else 'off' end, true) <> ''
 union all
 select false as inserted,
        id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
@@ -36,10 +38,11 @@ from bridge.command
 where instance_key = %(instance_key)s and idempotency_key = %(idempotency_key)s
 
 -- name: start
--- The engine is about to have it: after a crash its outcome is unknown.
+-- The engine is about to have it: after a crash its outcome is unknown. As durable as an insert.
 update bridge.command
 set state = 'running', owner = %(owner)s, epoch = %(epoch)s
 where id = %(id)s and state = 'queued'
+returning set_config('synchronous_commit', case when %(durable)s then current_setting('synchronous_commit') else 'off' end, true)
 
 -- name: finish
 -- Its outcome, once; an unknown outcome may still become a known one.

@@ -87,6 +87,10 @@ delete from bridge.instance where key = %(key)s
 -- Whether whatsmeow has made its tables yet.
 select to_regclass('whatsapp.whatsmeow_device') is not null as ready
 
+-- name: tune_engine_tables
+-- Spares commits of the engine that change nothing, once its tables are there; see the migration.
+select bridge.tune_engine_tables()
+
 -- name: device_exists
 -- Whether whatsmeow has the keys of this device.
 select exists (select from whatsapp.whatsmeow_device where jid = %(jid)s) as found

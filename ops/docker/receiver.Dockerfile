@@ -19,13 +19,14 @@ RUN groupadd --gid 10002 receiver \
 COPY --chmod=0755 ops/docker/probe.py /usr/local/bin/probe
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /opt/app /opt/app
+WORKDIR /opt/app
+# the base comes without compiled modules of the standard library, and nothing can be written later
+RUN /opt/venv/bin/python -c "import receiver.app, receiver.cli, receiver.host"
 ENV PATH=/opt/venv/bin:$PATH \
-    PYTHONPATH=/opt/app \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     RECEIVER_HOST=0.0.0.0 \
     PYTHONPATH=/handlers
-WORKDIR /opt/app
 USER 10002:10002
 EXPOSE 5555
 STOPSIGNAL SIGTERM

@@ -1,12 +1,16 @@
 """The files for containers agree with the rest; `make compose-check` shows that they work."""
 
 import ast
+import json
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from ops.docker import slim
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "ops" / "docker"
@@ -60,3 +64,33 @@ def test_every_setting_of_compose_is_explained_and_every_explained_one_is_used()
     explained = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert used.keys() == explained.keys()
     assert [name for name, default in used.items() if default and default != explained[name]] == []
+
+
+LOADED = """
+import importlib, json, pkgutil, sys
+import bridge, neonize, receiver
+for package in (bridge, receiver):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+print(json.dumps([file for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))]))
+"""
+
+
+def test_nothing_that_we_import_is_taken_out_of_the_image() -> None:
+    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, timeout=60, check=True)
+    loaded = [Path(file) for file in json.loads(done.stdout)]
+    packages = next(parent for file in loaded for parent in file.parents if parent.name == "site-packages")
+    inside = [file.relative_to(packages) for file in loaded if file.is_relative_to(packages)]
+    assert Path("phonenumbers/__init__.py") in inside
+    gone = [packages / found for pattern in slim.UNREAD for found in packages.glob(pattern)]
+    assert gone
+    assert [file for file in inside for path in gone if (packages / file).is_relative_to(path)] == []
+
+
+def test_a_package_that_has_changed_stops_the_build(tmp_path: Path) -> None:
+    """As soon as a row of what is taken out finds nothing."""
+    (tmp_path / "tests").mkdir()
+    assert set(slim.remove(tmp_path)) == set(slim.UNREAD) - {"tests"}
+    assert not (tmp_path / "tests").exists()
+    assert slim.main(tmp_path) == 1

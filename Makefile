@@ -67,8 +67,8 @@ bench: $(READY)
 
 .PHONY: compose-check
 COMPOSE ?= docker compose
-compose-check:  ## Build the images, run them, kill them, count; takes minutes and leaves only the images.
-	@ops/compose_check.sh $(COMPOSE)
+compose-check: $(READY)  ## Build the images, run them, kill them, count; takes minutes and leaves only the images.
+	@PYTHON=$(BIN)/python ops/compose_check.sh $(COMPOSE)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build

@@ -36,14 +36,15 @@ def parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run the bridge alone, configured by BRIDGE_* variables")
     _common(serve)
     for name, text in (
-        ("backup", "write the database, sessions and files into one encrypted file"),
-        ("restore", "put such a file into an empty database"),
+        ("backup", "write the databases, sessions and files into one encrypted file; - is stdout"),
+        ("restore", "put such a file into empty databases; - is stdin"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("file", type=Path, metavar="FILE")
         command.add_argument("--data-dir", type=Path, metavar="D", help="of the bridge (default: data)")
         command.add_argument("--json", action="store_true", help="print JSON")
         command.set_defaults(host=None, port=None)
+    command.add_argument("--without-receiver", action="store_true", help="leave the receiver's events out")
     text = "look at everything that a bridge needs: settings, database, disk, clock, WhatsApp"
     check = commands.add_parser("check", help=text, description=text)
     check.add_argument("--data-dir", type=Path, metavar="D", help="of the bridge (default: data)")

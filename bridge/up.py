@@ -28,7 +28,6 @@ from bridge.webhooks import sign
 from supervisor import INFINITY, ChildSpec, Intensity, Parking, Supervisor
 from supervisor.errors import StartFailed
 
-RECEIVER_DATABASE = "receiver"
 INTENSITY = Intensity(max_restarts=10, period_s=60)
 PARKING = Parking(retry_after_s=30)
 """For what ends more often than that: a full disk, for instance, is not helped by trying faster."""
@@ -123,7 +122,7 @@ async def _databases(nursery: trio.Nursery, settings: Settings, stop: trio.Event
     await _start(nursery, Supervisor("database", [spec], intensity=INTENSITY, parking=PARKING), stop)
     running = postgres.running
     assert running is not None
-    return running.dsn, await trio.to_thread.run_sync(running.database, RECEIVER_DATABASE)
+    return running.dsn, await trio.to_thread.run_sync(running.database, embedded.RECEIVER_DATABASE)
 
 
 async def _start(nursery: trio.Nursery, supervisor: Supervisor, stop: trio.Event) -> None:

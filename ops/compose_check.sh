@@ -3,12 +3,15 @@
 #   ops/compose_check.sh docker compose
 # It runs under a project name, ports, volumes and secrets of its own, takes all of it away at the end, and its last line
 # is `compose ok`. What it asks of a step is asked until it is so or the deadline is over; each wait is bounded.
-# A sandbox takes WhatsApp's place: a number is paired, and texts go in and out after everything that is done to it.
+# A sandbox takes WhatsApp's place: a number is paired in a browser, and texts go in and out after everything that is done
+# to it. What the sandbox then knows to have sent is compared with what the receiver has.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || { sed -n '2,6p' "$0" >&2; exit 2; }
+[ $# -gt 0 ] || { sed -n '2,7p' "$0" >&2; exit 2; }
 
 WAIT_S=${WAIT_S:-120}
+# with playwright, for the browser: that of the project
+PYTHON=${PYTHON:-.venv/bin/python}
 folder=$(mktemp -d)
 # what the caller has exported would win over the file
 for name in $(compgen -v RECEIVER_) $(compgen -v PONG_) $(compgen -v SANDBOX_); do unset "$name"; done
@@ -26,9 +29,10 @@ SANDBOX_PUBLISH=127.0.0.1:$sandbox_port
 BRIDGE_SANDBOX_URL=http://sandbox:4450
 BRIDGE_SANDBOX_INSTEAD_OF_WHATSAPP=on
 BRIDGE_SANDBOX_REMOTE=on
+BRIDGE_BACKUP_PASSPHRASE=$(head -c 18 /dev/urandom | base64)
 E
 api=http://127.0.0.1:$api_port receiver=http://127.0.0.1:$receiver_port sandbox=http://127.0.0.1:$sandbox_port
-phone=4915100000001 contact=4915100000002
+phone=4915100000001 contact=4915100000002  # in the browser, the sandbox chooses the first
 for service in bridge receiver; do
   printf 'header = "Authorization: Bearer %s"\n' "$(sed -n "s/^${service^^}_API_KEY=//p" "$folder/env")" >"$folder/$service.curl"
 done
@@ -37,6 +41,7 @@ done
 compose() { "${COMPOSE[@]}" --profile sandbox -p whatsapp-bridge-check --env-file "$folder/env" "$@" 2>>"$folder/compose.log"; }
 COMPOSE=("$@")
 quietly() { compose "$@" >>"$folder/compose.log"; }
+backup() { compose --profile backup run --rm -T "$@"; }
 say() { printf '[%3d s] %s\n' "$SECONDS" "$*"; }
 fail() { say "compose check failed: $*"; exit 1; }
 
@@ -140,9 +145,21 @@ psycopg.connect(url, sslmode=asked["sslmode"][0], connect_timeout=5).close()'
 }
 act() { curl --silent --show-error --fail --max-time 40 -H 'Content-Type: application/json' "$@"; }
 online() { [ "$(call "$api/instance/${keys[0]}/status" | field state)" = online ]; }
+in_browser() {
+  local status=0
+  "$PYTHON" -m ops.browser_story "$folder/env" "$api" "$sandbox" "$receiver" "$contact" >"$folder/paired" || status=$?
+  [ "$status" != 3 ] || return 3
+  [ "$status" = 0 ] || fail "the story in the browser"
+  read -r key phone <"$folder/paired"
+  keys=("$key" "${keys[@]}")
+  talks+=("in the browser")
+  say "paired in the browser, $phone: a text went out from the dashboard, one came in, and the receiver's page shows it"
+}
 pair() {
   engine_database || fail "the engine can't use the database as it is configured"
   act -X POST "$sandbox/phones" -d "{\"phone\": \"$contact\", \"name\": \"Ann\"}" >/dev/null || fail "no phone in the sandbox"
+  if in_browser; then return; fi
+  say "no Chromium here: paired without a browser"
   until_so "connect" call -X POST "$api/instance/connect" -d "{\"instance_key\": \"${keys[0]}\"}"
   until_so "a QR code" call "$api/instance/${keys[0]}/qr?format=json&wait_s=20"
   act -X POST "$sandbox/phones/$phone/scan" -d "{\"qr\": \"$(field code <"$folder/last")\"}" >/dev/null || fail "scan"
@@ -174,6 +191,16 @@ talk() {
   until_so "a text goes out $1" call -X POST "$api/message/send" -H "Idempotency-Key: talk-${#talks[@]}" -d "$body"
   until_so "the text is on the phone $1" went_out "out: $1"
   say "$1: a text came in and one went out"
+}
+
+# Has a thumbnail made, in a process that is isolated from its environment.
+picture_arrived() { act "$sandbox/phones/$contact/messages?limit=1000" | grep --quiet '"kind": *"image"'; }
+picture() {
+  printf '{"instance_key": "%s", "phone": "%s", "type": "image", "base64": "%s"}' "${keys[0]}" "$contact" \
+    "$(base64 -w 0 docs/images/dashboard-phone.png)" >"$folder/picture"
+  until_so "a picture goes out" call -X POST "$api/message/send-media" -H "Idempotency-Key: picture" -d @"$folder/picture"
+  until_so "the picture is on the phone" picture_arrived
+  say "a picture went out"
 }
 
 receiver_away() {
@@ -231,18 +258,22 @@ stops_in_order() {
   say "SIGTERM: the bridge stopped in order, in $took s"
 }
 
-# As docs/runbooks.md has it; the password is for images whose local connections ask for one.
-in_postgres() { compose exec -T postgres sh -c "PGPASSWORD=\$POSTGRES_PASSWORD $*"; }
+# As docs/runbooks.md has it: backed up while it runs, then everything is lost, and restored without a QR code. The
+# password is for images whose local connections ask for one.
+in_postgres() { compose exec -T postgres sh -c "export PGPASSWORD=\$POSTGRES_PASSWORD POSTGRES_USER=postgres; $*" >>"$folder/compose.log"; }
 restored() {
-  local database
-  for database in bridge receiver; do in_postgres pg_dump -U postgres -Fc $database >"$folder/$database.dump" || fail "pg_dump $database"; done
+  local each
+  backup backup backup - >"$folder/backup" || fail "the backup"
   quietly stop bridge receiver
-  in_postgres "psql -q -U postgres -d bridge -c 'drop schema bridge cascade' -c 'drop schema whatsapp cascade'" >>"$folder/compose.log" || fail "damage"
-  for database in bridge receiver; do
-    in_postgres pg_restore -U postgres -d $database --clean --if-exists <"$folder/$database.dump" || fail "pg_restore $database"
+  for each in "drop database bridge with (force)" "drop database receiver with (force)" "drop role bridge" "drop role receiver"; do
+    in_postgres "psql -q -U postgres -c '$each'" || fail "$each"
   done
+  in_postgres bash /docker-entrypoint-initdb.d/databases.sh || fail "empty databases"
+  backup --entrypoint sh backup -c 'rm -rf /data/*' >>"$folder/compose.log" || fail "an empty volume"
+  backup backup restore - <"$folder/backup" >>"$folder/compose.log" || fail "the restore"
   quietly start bridge receiver
   ready
+  say "restored: $(stat -c %s "$folder/backup") bytes brought databases and files back"
   talk "after a restore"
 }
 
@@ -258,6 +289,12 @@ nothing_lost() {
     [ "$(count_out "out: $text")" = 1 ] || fail "the contact has 'out: $text' $(count_out "out: $text") times"
   done
   say "all ${#keys[@]} instances and ${#talks[@]} texts in and out are there, each once"
+  stored "type=message.received&limit=1000" | python3 -c '
+import json, sys
+print(json.dumps({"message_ids": [e["body"]["data"]["message_id"] for e in json.load(sys.stdin)["events"]], "phone": sys.argv[1]}))
+' "$phone" | act -X POST "$sandbox/oracle/verdict" -d @- >"$folder/verdict"
+  [ "$(field clean <"$folder/verdict")" = True ] || fail "what the sandbox sent and the receiver has: $(cat "$folder/verdict")"
+  say "the sandbox sent $(field checked <"$folder/verdict") messages to the number, and the receiver has exactly those"
 }
 
 nothing_secret() {
@@ -271,6 +308,10 @@ nothing_secret() {
 
 quietly build
 say "built"
+# by the engine's own command, which is not the one of compose
+[[ ${COMPOSE[*]} == docker* ]] && engine=docker || engine=podman
+sized=$(ops/docker/size.sh "$engine" whatsapp-bridge:local) || fail "the image of the bridge is too large: $sized"
+say "$sized"
 quietly up -d
 ready
 until_so "the health checks pass" probes
@@ -281,6 +322,7 @@ status_is 401 "$receiver/events" || fail "the receiver shows events without a ke
 delivers "the first instance"
 pair
 talk "at first"
+picture
 quietly restart bridge
 ready
 talk "after restart"

@@ -1,11 +1,14 @@
-"""Copies both schemas out of a database and into an empty one, with nothing but COPY: no pg_dump of a certain version.
+"""Copies schemas out of a database and into an empty one, with nothing but COPY: no pg_dump of a certain version.
 
-Our own tables are made by our migrations, up to the version that the copy has; the tables of whatsmeow, which the
-engine makes, are described in the copy itself, from the catalogue. One snapshot: all tables tell of the same moment.
+The bridge's schema and the engine's go together; the receiver's, which may be in another database, goes alone. Our own
+tables are made by our migrations, up to the version that the copy has, and the receiver's by its `schema.sql`; those of
+whatsmeow, which the engine makes, are described in the copy itself, from the catalogue. One snapshot: all tables of a
+copy tell of the same moment.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any, ClassVar
 
 import psycopg
@@ -17,6 +20,10 @@ from bridge.store.queries import load
 
 _SQL = load("dump")
 OWN, ENGINE = "bridge", "whatsapp"
+BRIDGE = (OWN, ENGINE)
+"""Neither is usable without the other."""
+RECEIVER = ("receiver",)
+_MIGRATIONS = "migrations"
 
 
 class CannotRestore(BridgeError):
@@ -39,13 +46,14 @@ class Table:
 
 
 class Dump:
-    """One consistent look at a database. Use it as a context manager."""
+    """One consistent look at some schemas of a database, as it is when this is made. Use it as a context manager."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, schemas: Sequence[str] = BRIDGE) -> None:
+        self._schemas = list(schemas)
         self._conn = psycopg.connect(dsn, autocommit=True, application_name="bridge backup")
         try:
             self._conn.execute(_SQL["begin_snapshot"])
-            self.tables = _tables(self._conn)
+            self.tables = _tables(self._conn, self._schemas)
         except BaseException:
             self._conn.close()
             raise
@@ -58,6 +66,19 @@ class Dump:
 
     def describe(self) -> dict[str, Any]:
         """Return what a restore has to know before the first row, as plain JSON."""
+        sequences = self._conn.execute(_SQL["sequences"], {"schemas": self._schemas}).fetchall()
+        described: dict[str, Any] = {
+            "tables": [[table.schema, table.name, list(table.columns)] for table in self.tables],
+            "sequences": [list(row) for row in sequences],
+        }
+        if OWN in self._schemas:
+            described[_MIGRATIONS] = dict(self._conn.execute(_SQL["applied"]).fetchall())
+        if ENGINE in self._schemas:
+            described |= self._engine()
+        return described
+
+    def _engine(self) -> dict[str, Any]:
+        """Return how the engine's tables are made."""
         rows = self._conn.execute(_SQL["engine_columns"]).fetchall()
         described: dict[str, list[str]] = {}
         for table, column, kind, required, default in rows:
@@ -67,12 +88,9 @@ class Dump:
             line += (" not null" if required else "") + (f" default {default}" if default is not None else "")
             described.setdefault(table, []).append(line)
         return {
-            "migrations": dict(self._conn.execute(_SQL["applied"]).fetchall()),
-            "tables": [[table.schema, table.name, list(table.columns)] for table in self.tables],
             "engine_tables": described,
             "engine_constraints": [list(row) for row in self._conn.execute(_SQL["engine_constraints"]).fetchall()],
             "engine_indexes": [row[0] for row in self._conn.execute(_SQL["engine_indexes"]).fetchall()],
-            "sequences": [list(row) for row in self._conn.execute(_SQL["sequences"]).fetchall()],
         }
 
     def rows(self, table: Table) -> Iterator[bytes | bytearray | memoryview]:
@@ -83,26 +101,29 @@ class Dump:
 
 
 class Load:
-    """A restore into an empty database: all of it, or nothing."""
+    """A restore of such schemas into a database that has none of them: all of it, or nothing."""
 
-    def __init__(self, dsn: str, described: Mapping[str, Any]) -> None:
-        """Make the tables; raise `CannotRestore` unless the database is empty and the copy is of a version we know."""
+    def __init__(self, dsn: str, described: Mapping[str, Any], schemas: Sequence[str] = BRIDGE) -> None:
+        """Make the tables; raise `CannotRestore` unless the schemas are empty and the copy is of a version we know."""
         self._described = described
         self._tables = {
             f"{schema}.{name}": Table(schema, name, tuple(columns)) for schema, name, columns in described["tables"]
         }
         self._conn = psycopg.connect(dsn, autocommit=False, application_name="bridge restore")
         try:
-            self._prepare(described)
+            self._prepare(described, schemas)
         except BaseException:
             self._conn.close()
             raise
 
-    def _prepare(self, described: Mapping[str, Any]) -> None:
-        if self._conn.execute(_SQL["anything_there"]).fetchone() is not None:
-            raise CannotRestore("the database is not empty; give one without the schemas bridge and whatsapp.")
-        self._migrate({int(version): sha256 for version, sha256 in described["migrations"].items()})
-        for name, lines in described["engine_tables"].items():
+    def _prepare(self, described: Mapping[str, Any], schemas: Sequence[str]) -> None:
+        if self._conn.execute(_SQL["anything_there"], {"schemas": list(schemas)}).fetchone() is not None:
+            raise CannotRestore(f"the database is not empty; give one without the schemas {' and '.join(schemas)}.")
+        if _MIGRATIONS in described:
+            self._migrate({int(version): sha256 for version, sha256 in described[_MIGRATIONS].items()})
+        else:
+            self._run((resources.files("receiver") / "schema.sql").read_text())
+        for name, lines in described.get("engine_tables", {}).items():
             head = sql.SQL("create table {} (").format(sql.Identifier(ENGINE, name)).as_string()
             self._run(f"{head}{', '.join(lines)})")
 
@@ -117,11 +138,13 @@ class Load:
             record = {"version": migration.version, "name": migration.name, "sha256": migration.sha256}
             self._conn.execute(sql_["record"], record)
 
+    def knows(self, full_name: str) -> bool:
+        """Say whether that table is one of the copy's."""
+        return full_name in self._tables
+
     def rows(self, full_name: str, pieces: Iterable[bytes]) -> None:
-        """Load a table."""
-        table = self._tables.get(full_name)
-        if table is None:
-            raise CannotRestore(f"{full_name} is not described.")
+        """Load a table that it knows."""
+        table = self._tables[full_name]
         query = sql.SQL("copy {} ({}) from stdin").format(_identifier(table), _columns(table))
         with self._conn.cursor() as cursor, cursor.copy(query) as copy:
             for piece in pieces:
@@ -129,12 +152,12 @@ class Load:
 
     def finish(self) -> None:
         """Add what the engine's tables have besides rows, set the sequences, and commit."""
-        for table, name, definition in self._described["engine_constraints"]:
+        for table, name, definition in self._described.get("engine_constraints", ()):
             head = sql.SQL("alter table {} add constraint {} ").format(
                 sql.Identifier(ENGINE, table), sql.Identifier(name)
             )
             self._run(head.as_string() + definition)
-        for definition in self._described["engine_indexes"]:
+        for definition in self._described.get("engine_indexes", ()):
             self._run(definition)
         for name, value in self._described["sequences"]:
             self._conn.execute(_SQL["set_sequence"], {"name": name, "value": value})
@@ -149,13 +172,13 @@ class Load:
         self._conn.execute(statement.encode())
 
 
-def _tables(conn: psycopg.Connection[Any]) -> tuple[Table, ...]:
+def _tables(conn: psycopg.Connection[Any], schemas: list[str]) -> tuple[Table, ...]:
     """Return the tables, those that others refer to first."""
-    found = {
-        (schema, name): Table(schema, name, tuple(columns)) for schema, name, columns in conn.execute(_SQL["tables"])
-    }
+    asked = {"schemas": schemas}
+    rows = conn.execute(_SQL["tables"], asked).fetchall()
+    found = {(schema, name): Table(schema, name, tuple(columns)) for schema, name, columns in rows}
     needs: dict[tuple[str, str], set[tuple[str, str]]] = {table: set() for table in found}
-    for schema, name, other_schema, other in conn.execute(_SQL["references"]):
+    for schema, name, other_schema, other in conn.execute(_SQL["references"], asked).fetchall():
         if (schema, name) in needs and (other_schema, other) in needs and (schema, name) != (other_schema, other):
             needs[schema, name].add((other_schema, other))
     ordered: list[Table] = []

@@ -27,6 +27,8 @@ from bridge.store.postgres_launch import LOG_LIMIT_BYTES, Launch, end
 log = structlog.get_logger()
 
 DATABASE = "bridge"
+RECEIVER_DATABASE = "receiver"
+"""Of the receiver that `bridge up` runs."""
 LOG_CHECK_S = 60.0
 
 
@@ -80,14 +82,14 @@ def start(state_dir: Path, *, settings: Mapping[str, str] | None = None) -> Embe
     return embedded
 
 
-def running_dsn(state_dir: Path) -> str:
-    """Return the URL of the PostgreSQL that another process runs on `state_dir`; raise `EmbeddedError` if none does."""
+def running_dsn(state_dir: Path, database: str = DATABASE) -> str:
+    """Return the URL in the PostgreSQL that another process runs on `state_dir`; raise `EmbeddedError` if none does."""
     home = home_for(state_dir.absolute())
     for file in sorted(home.glob("data-*/postmaster.pid"), reverse=True):
         lines = file.read_text().split("\n")
         if len(lines) > 3 and lines[3].isdecimal():
             password = read_password(home / "password")
-            return f"postgresql://{USER}:{password}@127.0.0.1:{lines[3]}/{DATABASE}?sslmode=disable"
+            return f"postgresql://{USER}:{password}@127.0.0.1:{lines[3]}/{database}?sslmode=disable"
     raise EmbeddedError("Another process holds its folder, and no server runs there.")
 
 

@@ -1,5 +1,10 @@
 """A backup of a real database into a file, and from there into an empty one."""
 
+import argparse
+import io
+import sys
+from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +12,11 @@ import psycopg
 import pytest
 
 from bridge.app import media_config
-from bridge.backup import run
+from bridge.backup import command, run
+from bridge.backup.run import Place
 from bridge.backup.seal import BadBackup
 from bridge.config import from_environment
+from bridge.engine.journal import Journal, read_left
 from bridge.store.dump import CannotRestore
 from bridge.store.errors import MigrationError
 
@@ -27,12 +34,19 @@ insert into bridge.instance (key, name, metadata) values (repeat('a', 32), E'Gr�
 insert into bridge.command (id, instance_key, kind, body, state)
 values ('cmd_1', repeat('a', 32), 'text', '{}', 'queued');
 """
+RECEIVED = """
+insert into receiver.event (webhook_id, instance, type, seq, body) overriding system value
+values ('evt_1', repeat('a', 32), 'message.received', 1, '\\x7b7d'), ('evt_2', null, null, null, '\\x00ff');
+insert into receiver.run (handler, cursor, lane) select 'mine:handle', cursor, 'x' from receiver.event limit 1;
+insert into receiver.lane (handler, name, pending) values ('mine:handle', 'x', 1);
+"""
 SHAPE = (
     "select table_schema, table_name, column_name, data_type, is_nullable, column_default"
-    " from information_schema.columns where table_schema in ('bridge', 'whatsapp') order by 1, 2, 3",
+    " from information_schema.columns where table_schema in ('bridge', 'whatsapp', 'receiver') order by 1, 2, 3",
     "select conrelid::regclass::text, conname, pg_get_constraintdef(oid) from pg_constraint"
-    " where connamespace::regnamespace::text in ('bridge', 'whatsapp') order by 1, 2",
-    "select schemaname, indexname, indexdef from pg_indexes where schemaname in ('bridge', 'whatsapp') order by 1, 2",
+    " where connamespace::regnamespace::text in ('bridge', 'whatsapp', 'receiver') order by 1, 2",
+    "select schemaname, indexname, indexdef from pg_indexes"
+    " where schemaname in ('bridge', 'whatsapp', 'receiver') order by 1, 2",
 )
 
 
@@ -42,11 +56,11 @@ def quick_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def everything(dsn: str) -> dict[str, Any]:
-    """Return the shape and the rows of both schemas."""
+    """Return the shape and the rows of all three schemas."""
     with psycopg.connect(dsn) as conn:
         found: dict[str, Any] = {query: conn.execute(query).fetchall() for query in SHAPE}
         tables = conn.execute(
-            "select schemaname, tablename from pg_tables where schemaname in ('bridge', 'whatsapp')"
+            "select schemaname, tablename from pg_tables where schemaname in ('bridge', 'whatsapp', 'receiver')"
             " and tablename <> 'migration' order by 1, 2"
         ).fetchall()
         for schema, table in tables:
@@ -55,34 +69,141 @@ def everything(dsn: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def filled(database_url: str, tmp_path: Path) -> tuple[str, Path]:
-    """Return a database with something in it, and the folder of its bridge."""
+def filled(database_url: str, tmp_path: Path) -> Place:
+    """Return a database with something in it, the receiver's too, and the folder of its bridge."""
     with psycopg.connect(database_url) as conn:
         conn.execute(ENGINE.encode())
+        conn.execute((resources.files("receiver") / "schema.sql").read_bytes())
+        conn.execute(RECEIVED.encode())
     data = tmp_path / "data"
     (data / "media" / "ab").mkdir(parents=True)
     (data / "media" / "ab" / "picture").write_bytes(b"\x00\xff" * 700_000)
+    (data / "media" / "spool").mkdir()
+    (data / "media" / "spool" / "on its way").write_bytes(b"half a file")
     (data / "main-key").write_text("the main key\n")
-    return database_url, data
+    return Place(database_url, database_url, data)
 
 
-def backed_up(filled: tuple[str, Path], target: Path) -> Path:
-    run.write_backup(*filled, target, PASSPHRASE, lambda _: None)
+def backed_up(filled: Place, target: Path) -> Path:
+    run.write_backup(filled, target, PASSPHRASE, lambda _: None)
     return target
 
 
-def test_what_is_restored_is_what_was_there(filled: tuple[str, Path], empty_database_url: str, tmp_path: Path) -> None:
+def restored(url: str, data: Path, file: Path, **options: bool) -> run.Summary:
+    """Restore into one database and a folder."""
+    data.mkdir(exist_ok=True)
+    with file.open("rb") as source:
+        return run.restore_backup(Place(url, url, data), source, PASSPHRASE, lambda _: None, **options)
+
+
+def test_what_is_restored_is_what_was_there(filled: Place, empty_database_url: str, tmp_path: Path) -> None:
     file = backed_up(filled, tmp_path / "b")
     assert file.stat().st_mode & 0o777 == 0o600
-    restored = tmp_path / "restored"
-    restored.mkdir()
-    seen: list[str] = []
-    summary = run.restore_backup(empty_database_url, restored, file, PASSPHRASE, seen.append)
-    assert everything(empty_database_url) == everything(filled[0])
-    assert (restored / "media" / "ab" / "picture").read_bytes() == b"\x00\xff" * 700_000
-    assert (restored / "main-key").read_text() == "the main key\n"
-    assert summary.tables["bridge.instance"] > 0 and "bridge.command" in seen
-    assert {path.name for path in restored.iterdir()} == {"media", "main-key"}
+    folder = tmp_path / "restored"
+    summary = restored(empty_database_url, folder, file)
+    assert everything(empty_database_url) == everything(filled.dsn)
+    assert (folder / "media" / "ab" / "picture").read_bytes() == b"\x00\xff" * 700_000
+    assert (folder / "main-key").read_text() == "the main key\n"
+    assert summary.tables["bridge.instance"] > 0 and summary.tables["receiver.event"] > 0
+    assert {path.name for path in folder.iterdir()} == {"media", "main-key"}
+    with psycopg.connect(empty_database_url) as conn:  # its cursors go on where they were
+        [after] = conn.execute("insert into receiver.event (webhook_id, body) values ('evt_3', '') returning cursor")
+        assert after == (3,)
+
+
+def test_files_on_their_way_into_the_store_are_left_out(filled: Place, empty_database_url: str, tmp_path: Path) -> None:
+    folder = tmp_path / "restored"
+    restored(empty_database_url, folder, backed_up(filled, tmp_path / "b"))
+    assert [path.name for path in (folder / "media").iterdir()] == ["ab"]
+
+
+def test_records_that_were_not_stored_yet_are_in_it(filled: Place, empty_database_url: str, tmp_path: Path) -> None:
+    """While the host that writes them holds the journal."""
+    journal = Journal(filled.data_dir / "journal", "k1")
+    for seq in (1, 2):
+        journal.append(seq, 5.0, 7, b"record %d" % seq)
+    stored = Journal(filled.data_dir / "journal", "k2")
+    file = backed_up(filled, tmp_path / "b")
+    journal.close()
+    stored.close()
+    restored(empty_database_url, tmp_path / "restored", file)
+    left = read_left(tmp_path / "restored" / "journal", "k1")
+    assert [(record.seq, record.code, record.payload) for record in left] == [(1, 7, b"record 1"), (2, 7, b"record 2")]
+    assert [path.name for path in (tmp_path / "restored" / "journal").iterdir()] == ["k1"]
+
+
+def test_what_is_stored_while_it_is_made_is_in_it(
+    filled: Place, empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What leaves the journal is in the database, and what the bridge calls delivered is at the receiver."""
+    journal = Journal(filled.data_dir / "journal", "k1")
+    journal.append(1, 5.0, 7, b"a record")
+    the_files, the_dump = run._journal, run.Dump
+
+    def files_and_then_a_commit(data_dir: Path) -> Iterator[Path]:
+        yield from the_files(data_dir)
+        journal.trim(1)
+        with psycopg.connect(filled.dsn) as conn:
+            conn.execute("update bridge.instance set name = 'stored'")
+
+    def dump(dsn: str, *schemas: Any) -> Any:
+        made = the_dump(dsn, *schemas)
+        if not schemas:
+            with psycopg.connect(filled.dsn) as conn:
+                conn.execute("insert into receiver.event (webhook_id, body) values ('late', '')")
+        return made
+
+    monkeypatch.setattr(run, "_journal", files_and_then_a_commit)
+    monkeypatch.setattr(run, "Dump", dump)
+    restored(empty_database_url, tmp_path / "restored", backed_up(filled, tmp_path / "b"))
+    journal.close()
+    with psycopg.connect(empty_database_url) as conn:
+        assert conn.execute("select name from bridge.instance").fetchall() == [("stored",)]
+        assert conn.execute("select from receiver.event where webhook_id = 'late'").rowcount == 1
+
+
+def test_the_receiver_may_have_a_database_of_its_own(filled: Place, empty_database_url: str, tmp_path: Path) -> None:
+    without = tmp_path / "without"
+    with psycopg.connect(filled.dsn) as conn:
+        conn.execute("drop schema receiver cascade")
+    assert not run.write_backup(filled, without, PASSPHRASE, lambda _: None).receiver
+    with psycopg.connect(empty_database_url) as conn:
+        conn.execute((resources.files("receiver") / "schema.sql").read_bytes())
+        conn.execute(RECEIVED.encode())
+    apart = Place(filled.dsn, empty_database_url, filled.data_dir)
+    assert run.write_backup(apart, tmp_path / "both", PASSPHRASE, lambda _: None).receiver
+    # the bridge's is lost and the receiver's is not
+    with pytest.raises(CannotRestore, match="receiver"):
+        restored(empty_database_url, tmp_path / "new", tmp_path / "both")
+    assert not restored(empty_database_url, tmp_path / "new", tmp_path / "both", with_receiver=False).receiver
+    with psycopg.connect(empty_database_url) as conn:
+        assert conn.execute("select count(*) from receiver.event").fetchone() == (2,)
+        assert conn.execute("select count(*) from bridge.instance").fetchone() == (1,)
+
+
+def test_what_is_left_out_is_said() -> None:
+    settings = from_environment({})
+    everything_there, nothing = run.Summary(receiver=True), run.Summary()
+    assert list(command.left_out(settings, everything_there)) == []
+    assert ["RECEIVER_DATABASE_URL" in line for line in command.left_out(settings, nothing)] == [True]
+    bucket = from_environment({"BRIDGE_MEDIA_STORE": "s3://files/here", "BRIDGE_MAIN_KEY": "00" * 32})
+    key, files = command.left_out(bucket, everything_there)
+    assert "BRIDGE_MAIN_KEY" in key and "s3://files/here" in files
+
+
+def test_a_backup_goes_through_a_pipe(
+    filled: Place, empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BRIDGE_BACKUP_PASSPHRASE", PASSPHRASE)
+    pipe = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(pipe, write_through=True))
+    given = argparse.Namespace(file=Path("-"), json=False, without_receiver=False)
+    settings = from_environment({"BRIDGE_DATABASE_URL": filled.dsn, "BRIDGE_DATA_DIR": str(filled.data_dir)})
+    assert command.backup(given, settings) == 0
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(pipe.getvalue())))
+    new = {"BRIDGE_DATABASE_URL": empty_database_url, "BRIDGE_DATA_DIR": str(tmp_path / "new")}
+    assert command.restore(given, from_environment(new)) == 0
+    assert everything(empty_database_url) == everything(filled.dsn)
 
 
 def test_media_are_kept_where_a_backup_looks_for_them(tmp_path: Path) -> None:
@@ -93,46 +214,45 @@ def test_media_are_kept_where_a_backup_looks_for_them(tmp_path: Path) -> None:
     assert config.open and not media_config(from_environment({})).open
 
 
-def test_nothing_of_it_can_be_read_without_the_passphrase(filled: tuple[str, Path], tmp_path: Path) -> None:
+def test_nothing_of_it_can_be_read_without_the_passphrase(filled: Place, tmp_path: Path) -> None:
     raw = backed_up(filled, tmp_path / "b").read_bytes()
     for secret in (b"whatsapp", "Größe".encode(), b"the main key", b"cmd_1"):
         assert secret not in raw
 
 
 @pytest.mark.parametrize("cut", [1, 1000, 200_000])
-def test_a_damaged_backup_restores_nothing(
-    filled: tuple[str, Path], empty_database_url: str, tmp_path: Path, cut: int
-) -> None:
+def test_a_damaged_backup_restores_nothing(filled: Place, empty_database_url: str, tmp_path: Path, cut: int) -> None:
     file = backed_up(filled, tmp_path / "b")
     file.write_bytes(file.read_bytes()[:-cut])
     with pytest.raises(BadBackup):
-        run.restore_backup(empty_database_url, tmp_path, file, PASSPHRASE, lambda _: None)
+        restored(empty_database_url, tmp_path, file)
     with psycopg.connect(empty_database_url) as conn:
-        assert conn.execute("select from pg_namespace where nspname in ('bridge', 'whatsapp')").fetchall() == []
+        assert (
+            conn.execute("select from pg_namespace where nspname in ('bridge', 'whatsapp', 'receiver')").fetchall()
+            == []
+        )
     assert not (tmp_path / "media").exists() and not (tmp_path / ".restore").exists()
 
 
-def test_what_is_there_is_not_written_over(filled: tuple[str, Path], empty_database_url: str, tmp_path: Path) -> None:
+def test_what_is_there_is_not_written_over(filled: Place, empty_database_url: str, tmp_path: Path) -> None:
     file = backed_up(filled, tmp_path / "b")
-    before = everything(filled[0])
+    before = everything(filled.dsn)
     with pytest.raises(CannotRestore, match="not empty"):
-        run.restore_backup(filled[0], tmp_path, file, PASSPHRASE, lambda _: None)
-    assert everything(filled[0]) == before
+        restored(filled.dsn, tmp_path, file)
+    assert everything(filled.dsn) == before
     with pytest.raises(CannotRestore, match="main-key"):
-        run.restore_backup(empty_database_url, filled[1], file, PASSPHRASE, lambda _: None)
+        restored(empty_database_url, filled.data_dir, file)
 
 
-def test_a_backup_of_a_newer_program_is_refused(
-    filled: tuple[str, Path], empty_database_url: str, tmp_path: Path
-) -> None:
-    with psycopg.connect(filled[0]) as conn:
+def test_a_backup_of_a_newer_program_is_refused(filled: Place, empty_database_url: str, tmp_path: Path) -> None:
+    with psycopg.connect(filled.dsn) as conn:
         conn.execute("insert into bridge.migration (version, name, sha256) values (9999, 'later', 'x')")
     file = backed_up(filled, tmp_path / "b")
     with pytest.raises(MigrationError):
-        run.restore_backup(empty_database_url, tmp_path, file, PASSPHRASE, lambda _: None)
+        restored(empty_database_url, tmp_path, file)
 
 
-def test_a_backup_that_fails_leaves_the_old_one(filled: tuple[str, Path], tmp_path: Path) -> None:
+def test_a_backup_that_fails_leaves_the_old_one(filled: Place, tmp_path: Path) -> None:
     file = tmp_path / "b"
     file.write_text("the old one")
 
@@ -140,7 +260,7 @@ def test_a_backup_that_fails_leaves_the_old_one(filled: tuple[str, Path], tmp_pa
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        run.write_backup(*filled, file, PASSPHRASE, fail)
+        run.write_backup(filled, file, PASSPHRASE, fail)
     assert file.read_text() == "the old one"
     assert [path.name for path in tmp_path.iterdir() if path.name != "data"] == ["b"]
 

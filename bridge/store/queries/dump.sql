@@ -1,16 +1,16 @@
--- Copying a database out and in: the catalogue of both schemas.
+-- Copying schemas out and in: what the catalogue says of them.
 
 -- name: begin_snapshot
 -- All tables are read as they are at one moment, however long that takes.
 begin transaction isolation level repeatable read, read only
 
 -- name: tables
--- The tables of both schemas with the columns that are stored, but for the record of migrations.
+-- The tables with the columns that are stored, but for the record of migrations.
 select n.nspname, c.relname, array_agg(a.attname::text order by a.attnum)
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
 join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
-where c.relkind = 'r' and n.nspname in ('bridge', 'whatsapp') and (n.nspname, c.relname) <> ('bridge', 'migration')
+where c.relkind = 'r' and n.nspname = any(%(schemas)s) and (n.nspname, c.relname) <> ('bridge', 'migration')
 group by n.nspname, c.relname
 
 -- name: references
@@ -21,7 +21,7 @@ join pg_class c on c.oid = k.conrelid
 join pg_namespace n on n.oid = c.relnamespace
 join pg_class f on f.oid = k.confrelid
 join pg_namespace fn on fn.oid = f.relnamespace
-where k.contype = 'f' and n.nspname in ('bridge', 'whatsapp')
+where k.contype = 'f' and n.nspname = any(%(schemas)s)
 
 -- name: applied
 -- Which migrations made our own tables.
@@ -56,20 +56,20 @@ where n.nspname = 'whatsapp' and not exists (select from pg_constraint k where k
 order by 1
 
 -- name: sequences
--- How far our own sequences have counted.
+-- How far sequences have counted; the engine has none.
 select quote_ident(schemaname) || '.' || quote_ident(sequencename), last_value
 from pg_sequences
-where schemaname = 'bridge' and last_value is not null
+where schemaname = any(%(schemas)s) and last_value is not null
 
 -- name: set_sequence
 -- Goes on counting from there.
 select setval(%(name)s::regclass, %(value)s)
 
 -- name: anything_there
--- Whether the database holds something of ours, or of the engine.
+-- Whether the schemas have a table.
 select 1
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
-where n.nspname in ('bridge', 'whatsapp') and c.relkind = 'r'
+where n.nspname = any(%(schemas)s) and c.relkind = 'r'
 limit 1
 

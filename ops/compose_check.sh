@@ -18,17 +18,21 @@ for name in $(compgen -v RECEIVER_) $(compgen -v PONG_) $(compgen -v SANDBOX_); 
 unset POSTGRES_PASSWORD BRIDGE_DB_PASSWORD RECEIVER_DB_PASSWORD WEBHOOK_SECRET COMPOSE_FILE COMPOSE_PROJECT_NAME COMPOSE_PROFILES
 for name in $(compgen -v BRIDGE_); do unset "$name"; done
 sh ops/docker/new_env.sh "$folder/env" >/dev/null
-read -r api_port receiver_port sandbox_port < <(python3 -c '
+read -r api_port receiver_port sandbox_port prometheus_port < <(python3 -c '
 import socket
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
 print(*(each.getsockname()[1] for each in sockets))')
 cat >>"$folder/env" <<E
 BRIDGE_PUBLISH=127.0.0.1:$api_port
 RECEIVER_PUBLISH=127.0.0.1:$receiver_port
 SANDBOX_PUBLISH=127.0.0.1:$sandbox_port
+PROMETHEUS_PUBLISH=127.0.0.1:$prometheus_port
 BRIDGE_SANDBOX_URL=http://sandbox:4450
 BRIDGE_SANDBOX_INSTEAD_OF_WHATSAPP=on
 BRIDGE_SANDBOX_REMOTE=on
+BRIDGE_WEBHOOK_ALLOW=receiver:5555,127.0.0.1:9
+RECEIVER_HANDLERS=receiver.examples.pong:answer
+PONG_API_KEY=$(sed -n "s/^BRIDGE_API_KEY=//p" "$folder/env")
 BRIDGE_BACKUP_PASSPHRASE=$(head -c 18 /dev/urandom | base64)
 E
 api=http://127.0.0.1:$api_port receiver=http://127.0.0.1:$receiver_port sandbox=http://127.0.0.1:$sandbox_port
@@ -41,6 +45,7 @@ done
 compose() { "${COMPOSE[@]}" --profile sandbox -p whatsapp-bridge-check --env-file "$folder/env" "$@" 2>>"$folder/compose.log"; }
 COMPOSE=("$@")
 quietly() { compose "$@" >>"$folder/compose.log"; }
+observability() { compose --profile observability "$@" >>"$folder/compose.log"; }
 backup() { compose --profile backup run --rm -T "$@"; }
 say() { printf '[%3d s] %s\n' "$SECONDS" "$*"; }
 fail() { say "compose check failed: $*"; exit 1; }
@@ -52,7 +57,7 @@ clean_up() {
     tail -n 20 "$folder/compose.log" || true
     for service in postgres sandbox bridge receiver; do echo "--- $service"; compose logs "$service" 2>&1 | tail -n 15 || true; done
   fi
-  quietly down -v || quietly down -v || echo "not all of it could be taken away"
+  observability down -v || observability down -v || echo "not all of it could be taken away"
   rm -rf "$folder"
   exit "$status"
 }
@@ -291,10 +296,24 @@ nothing_lost() {
   say "all ${#keys[@]} instances and ${#talks[@]} texts in and out are there, each once"
   stored "type=message.received&limit=1000" | python3 -c '
 import json, sys
-print(json.dumps({"message_ids": [e["body"]["data"]["message_id"] for e in json.load(sys.stdin)["events"]], "phone": sys.argv[1]}))
+print(json.dumps({"message_ids": [e["body"]["data"]["message_id"] for e in json.load(sys.stdin)["events"]], "recipient": sys.argv[1]}))
 ' "$phone" | act -X POST "$sandbox/oracle/verdict" -d @- >"$folder/verdict"
   [ "$(field clean <"$folder/verdict")" = True ] || fail "what the sandbox sent and the receiver has: $(cat "$folder/verdict")"
   say "the sandbox sent $(field checked <"$folder/verdict") messages to the number, and the receiver has exactly those"
+}
+
+# Something in every panel: an endpoint that is away, a webhook that is refused, a handler that is called.
+watched() {
+  if ! observability up -d --no-deps prometheus; then
+    say "no image of Prometheus here: the profile observability was not tried"
+    return
+  fi
+  call -X POST "$api/webhooks" -d "{\"instance_key\": \"${keys[0]}\", \"url\": \"http://127.0.0.1:9/away\"}" >/dev/null || fail "an endpoint"
+  curl --silent --output /dev/null --max-time 5 -X POST "$receiver/webhook" -d '{}'
+  act -X POST "$sandbox/phones/$contact/send" -d "{\"to\": \"$phone\", \"text\": \"ping\"}" >/dev/null || fail "a ping"
+  talk "while Prometheus watches"
+  until_so "every query of the dashboard has data" "$PYTHON" -m ops.observe --at "http://127.0.0.1:$prometheus_port"
+  say "Prometheus asks bridge and receiver: $(grep -c series "$folder/last") panels have data; $(grep rules "$folder/last")"
 }
 
 nothing_secret() {
@@ -338,6 +357,7 @@ quietly up -d
 ready
 talk "after down and up"
 restored
+watched
 nothing_lost
 nothing_secret
 echo "compose ok"

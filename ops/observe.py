@@ -2,7 +2,8 @@
 
 `python -m ops.observe [--seconds 120] [--picture FILE]`; needs `prometheus` (and a Chromium for the picture). Ends with
 1 when a query gives nothing. The picture is drawn from Prometheus' answers to the dashboard's queries, panel by panel;
-it is no screenshot of Grafana, which this does not need.
+it is no screenshot of Grafana, which this does not need. `--at URL` asks a Prometheus that runs already, as the one of
+Compose in `make compose-check`.
 """
 
 import argparse
@@ -28,8 +29,38 @@ COLOURS = ("#3274d9", "#e0752d", "#56a64b", "#c4162a", "#8f3bb8", "#b99600", "#0
 WIDTH, HEIGHT, PAD = 420, 150, 26
 
 
-class Prometheus:
-    """A Prometheus with our rules, asking at these addresses once a second."""
+class Asked:
+    """A Prometheus that runs at `url`."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx2.Client(base_url=f"{url}/api/v1", timeout=10, trust_env=False)
+
+    def ask(self, path: str, **query: str) -> Any:
+        answer = self._client.get(path, params=query)
+        answer.raise_for_status()
+        return answer.json()["data"]
+
+    def points(self, query: str, since: float) -> list[dict[str, Any]]:
+        """Return the series of a query since then, a point every two seconds."""
+        found = self.ask("/query_range", query=query, start=str(since), end=str(time.time()), step="2")
+        series: list[dict[str, Any]] = found["result"]
+        return series
+
+    def wrong(self) -> list[str]:
+        """Say which targets are away and which rules are in error; print how many there are."""
+        targets = self.ask("/targets", state="active")["activeTargets"]
+        rules = [rule for group in self.ask("/rules")["groups"] for rule in group["rules"]]
+        firing = sorted(rule["name"] for rule in rules if rule["state"] != "inactive")
+        print(f"{len(targets)} targets; {len(rules)} rules evaluated, firing or pending: {firing}")
+        return [
+            *(f"{target['scrapeUrl']}: {target['lastError']}" for target in targets if target["health"] != "up"),
+            *(f"rule {rule['name']}: {rule.get('lastError', '')}" for rule in rules if rule["health"] != "ok"),
+            *([] if targets and rules else ["no targets, or no rules"]),
+        ]
+
+
+class Prometheus(Asked):
+    """One of our own with our rules, asking at these addresses once a second."""
 
     def __init__(self, folder: Path, targets: dict[str, str]) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -46,18 +77,7 @@ class Prometheus:
             self.process = subprocess.Popen(
                 [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=subprocess.STDOUT
             )
-        self._client = httpx2.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=10, trust_env=False)
-
-    def ask(self, path: str, **query: str) -> Any:
-        answer = self._client.get(path, params=query)
-        answer.raise_for_status()
-        return answer.json()["data"]
-
-    def points(self, query: str, since: float) -> list[dict[str, Any]]:
-        """Return the series of a query since then, a point every two seconds."""
-        found = self.ask("/query_range", query=query, start=str(since), end=str(time.time()), step="2")
-        series: list[dict[str, Any]] = found["result"]
-        return series
+        super().__init__(f"http://127.0.0.1:{port}")
 
 
 def traffic(story: demo.Story, seconds: float) -> None:
@@ -114,7 +134,7 @@ def legend_of(template: str, labels: dict[str, str]) -> str:
     return template
 
 
-def look(prometheus: Prometheus, since: float) -> tuple[str, list[str]]:
+def look(prometheus: Asked, since: float) -> tuple[str, list[str]]:
     """Ask every query; return the page with the panels, and the queries that gave nothing."""
     until, empty, rows = time.time(), [], ""
     for title, panels in dashboard.ROWS:
@@ -178,10 +198,7 @@ def watch(seconds: float, path: Path | None) -> int:
             story.pair()
             traffic(story, seconds)
             page, empty = look(prometheus, since)
-            rules = [rule for group in prometheus.ask("/rules")["groups"] for rule in group["rules"]]
-            broken = [rule["name"] for rule in rules if rule["health"] != "ok"]
-            print(f"{len(rules)} rules evaluated, in error: {broken}; firing or pending: "
-                  f"{sorted(rule['name'] for rule in rules if rule['state'] != 'inactive')}")  # fmt: skip
+            wrong = prometheus.wrong()
             if path is not None:
                 picture(page, path)
         finally:
@@ -189,8 +206,13 @@ def watch(seconds: float, path: Path | None) -> int:
                 prometheus.process.terminate()
                 prometheus.process.wait(20)
             demo.stop(process)
-    print("\n".join(f"nothing for {line}" for line in empty) or "observe ok")
-    return 1 if empty or broken else 0
+    return told(empty, wrong)
+
+
+def told(empty: list[str], wrong: list[str]) -> int:
+    """Say what is missing; return the exit status."""
+    print("\n".join([*(f"nothing for {line}" for line in empty), *wrong]) or "observe ok")
+    return 1 if empty or wrong else 0
 
 
 def main() -> int:
@@ -200,7 +222,11 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--picture", type=Path, help="draw the panels into this PNG")
+    parser.add_argument("--at", metavar="URL", help="ask a Prometheus that runs there, about the last five minutes")
     given = parser.parse_args()
+    if given.at:
+        asked = Asked(given.at)
+        return told(look(asked, time.time() - 300)[1], asked.wrong())
     return watch(given.seconds, given.picture)
 
 

@@ -1,9 +1,12 @@
-"""The shape of the Kubernetes manifests: they agree with the images and with Compose. Nothing here applies them."""
+"""The shape of the Kubernetes manifests: Kubernetes' own schemas take them, and they agree with the images and with
+Compose. Nothing here applies them."""
 
+import copy
 import re
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -11,6 +14,9 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "ops" / "kubernetes"
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 SERVICES = ("bridge", "receiver")
+MANIFESTS = sorted(path.name for path in FOLDER.glob("*.yaml") if path.name != "kustomization.yaml")
+VERSIONS = ("1.32", "1.37")
+"""The oldest that anybody should still run, and the newest that the package knows."""
 
 
 def documents(name: str) -> dict[str, dict[str, Any]]:
@@ -20,6 +26,31 @@ def documents(name: str) -> dict[str, dict[str, Any]]:
 def pod(service: str) -> dict[str, Any]:
     found: dict[str, Any] = documents(f"{service}.yaml")["Deployment"]["spec"]["template"]["spec"]
     return found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_kubernetes_takes_the_manifests(name: str, version: str) -> None:
+    """With nothing in them that it doesn't know."""
+    found = list(yaml.safe_load_all((FOLDER / name).read_text()))
+    assert found
+    for document in found:
+        assert kubernetes_validate.validate(document, version, strict=True) == version
+
+
+def test_a_manifest_with_a_mistake_is_refused() -> None:
+    deployment = documents("bridge.yaml")["Deployment"]
+    mistyped, unknown = copy.deepcopy(deployment), copy.deepcopy(deployment)
+    mistyped["spec"]["replicas"] = "one"
+    unknown["spec"]["template"]["spec"]["containers"][0]["livenesProbe"] = {}
+    for wrong in (mistyped, unknown):
+        with pytest.raises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
+
+
+def test_kustomization_names_every_manifest_but_the_example() -> None:
+    named = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["resources"]
+    assert {*named} - {"secret.yaml"} == {*MANIFESTS} - {"secret.example.yaml"}
 
 
 @pytest.mark.parametrize("service", SERVICES)

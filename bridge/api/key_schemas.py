@@ -49,6 +49,19 @@ class KeyList(Struct, frozen=True):
     next_cursor: str | None
 
 
+class OwnKey(Struct, frozen=True):
+    """Answer of GET /keys/self: all but `may` is null where the bridge asks for no key."""
+
+    key_id: str | None
+    name: str | None
+    role: str | None
+    may: Sequence[str]
+    """What its role allows: read, send, manage, admin."""
+    instances: Sequence[str] | None
+    """None: all."""
+    expires_at: datetime | None
+
+
 class KeyRevoked(Struct, frozen=True):
     """Answer of DELETE /keys/{key_id}."""
 

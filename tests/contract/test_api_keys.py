@@ -36,6 +36,22 @@ async def test_a_key_is_made_shown_once_used_and_revoked() -> None:
         assert (await api.client.delete(f"/keys/{made['key_id']}")).json()["code"] == "unknown_key"
 
 
+async def test_a_key_is_told_whose_it_is_and_what_it_may_do() -> None:
+    async with running_api() as api:
+        key = api.add()
+        made = await make(api, role="sender", instances=[key])
+        own = (await api.client.get("/keys/self", headers=as_key(made["secret"]))).json()
+        assert own == {
+            **{name: made[name] for name in ("key_id", "name", "role", "instances", "expires_at")},
+            "may": ["read", "send"],
+        }
+        assert (await api.client.get("/keys/self")).json()["may"] == ["read", "send", "manage", "admin"]
+        assert (await api.client.get("/keys/self", headers=as_key("wrong"))).status_code == 401
+    async with running_api(auth_on=False) as api, api.stranger() as stranger:
+        own = (await stranger.get("/keys/self")).json()
+        assert (own["role"], own["may"]) == (None, ["read", "send", "manage", "admin"])
+
+
 @pytest.mark.parametrize("role", ["operator", "sender", "viewer"])
 async def test_only_an_admin_makes_keys_and_reads_the_trail(role: str) -> None:
     async with running_api() as api:

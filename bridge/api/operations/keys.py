@@ -36,6 +36,18 @@ OPERATIONS: Mapping[str, Operation] = {
         headers=REPEATABLE,
         others={200: schemas.Key},
     ),
+    "GET /keys/self": Operation(
+        "Whose key this is, and what it may do.",
+        answer=schemas.OwnKey,
+        shows={
+            "key_id": "key_01",
+            "name": "crm",
+            "role": "sender",
+            "may": ["read", "send"],
+            "instances": [KEY],
+            "expires_at": None,
+        },
+    ),
     "DELETE /keys/{key_id}": Operation(
         "Revoke an API key.", answer=schemas.KeyRevoked, shows={"status": "revoked", "key_id": "key_01"}
     ),

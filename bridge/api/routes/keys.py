@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from quart.wrappers import Response
 
 from bridge.api import key_schemas as schemas
-from bridge.api.auth import Access, Gate
+from bridge.api.auth import ROLES, Access, Gate, Reach
 from bridge.api.call import Call, Route, answer
 from bridge.api.context import ApiContext
 from bridge.api.idempotency import derived_key_id, idempotency_key
@@ -29,6 +29,7 @@ def routes(context: ApiContext, gate: Gate) -> tuple[Route, ...]:
     return (
         Route("GET", "/keys", calls.list, Access.ADMIN),
         Route("POST", "/keys", calls.create, Access.ADMIN),
+        Route("GET", "/keys/self", calls.own, Access.READ, Reach.SHOWN),
         Route("DELETE", "/keys/<key_id>", calls.revoke, Access.ADMIN),
     )
 
@@ -46,6 +47,16 @@ class KeyCalls:
         )
         shown = [schemas.key(row) for row in page.items]
         return answer(schemas.KeyList(shown, len(shown), page.next_cursor))
+
+    async def own(self, call: Call) -> Response:
+        """Tell whose key this is and what it may do, for pages that offer nothing else."""
+        row = call.caller.key
+        allowed = frozenset(Access) if row is None else ROLES.get(row.role, frozenset())
+        may = [access.value for access in Access if access in allowed]
+        if row is None:
+            return answer(schemas.OwnKey(None, None, None, may, None, None))
+        until = row.expires_at.astimezone(UTC) if row.expires_at else None
+        return answer(schemas.OwnKey(row.id, row.name, row.role, may, row.instances, until))
 
     async def create(self, call: Call) -> Response:
         body = await call.json(schemas.CreateKey)

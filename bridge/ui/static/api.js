@@ -34,6 +34,16 @@ export async function call(method, path, body, signal) {
   return (await request(method, path, {body, signal})).json();
 }
 
+/** Whose key this is and what it may do, as the API says; it refuses the rest itself, so that this only spares vain buttons. */
+export const me = {id: null, name: null, role: null, may: new Set(), instances: null};
+export const may = (access) => me.may.has(access);
+
+/** Learn who is signed in; throws when the key opens nothing. */
+export async function identify() {
+  const own = await get("/keys/self");
+  Object.assign(me, {id: own.key_id, name: own.name, role: own.role, may: new Set(own.may), instances: own.instances});
+}
+
 export const get = (path, signal) => call("GET", path, undefined, signal);
 export const post = (path, body = {}) => call("POST", path, body);
 

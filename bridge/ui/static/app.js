@@ -1,9 +1,11 @@
 // The dashboard's pages by their address behind the #, and signing in.
 
-import {ApiError, get, session} from "/ui/api.js";
+import {ApiError, identify, may, me, session} from "/ui/api.js";
+import {auditPage} from "/ui/audit.js";
 import {complain, field, form, h, submit} from "/ui/dom.js";
 import {eventsPage} from "/ui/events.js";
 import {instancePage, instancesPage} from "/ui/instances.js";
+import {keysPage} from "/ui/keys.js";
 import {webhookPage, webhooksPage} from "/ui/webhooks.js";
 
 const PAGES = [
@@ -12,6 +14,8 @@ const PAGES = [
   [/^#\/events$/, eventsPage],
   [/^#\/webhooks$/, webhooksPage],
   [/^#\/webhook\/(whk_\w+)$/, webhookPage],
+  [/^#\/keys$/, keysPage],
+  [/^#\/audit$/, auditPage],
 ];
 const main = document.getElementById("main");
 let leaving = new AbortController();
@@ -23,8 +27,12 @@ async function show() {
   leaving = new AbortController();
   const {signal} = leaving;
   signedIn = Boolean(session.key);
+  if (signedIn && me.role === null) await identify().catch((error) => { if (error.status !== 401) throw error; });
+  if (signal.aborted) return;
   document.getElementById("top").hidden = !signedIn;
   if (!signedIn) { signIn(); return; }
+  document.getElementById("who").textContent = me.name ? `${me.name}, ${me.role}` : "";
+  for (const link of document.querySelectorAll("nav [data-needs]")) link.hidden = !may(link.dataset.needs);
   const hash = location.hash || "#/instances";
   const [pattern, page] = PAGES.find(([pattern]) => pattern.test(hash)) ?? PAGES[0];
   for (const link of document.querySelectorAll("nav a")) {
@@ -47,7 +55,7 @@ function signIn() {
   const entered = async ({key}) => {
     session.key = key.trim();
     try {
-      await get("/instances?limit=1");
+      await identify();
       await show();
     } catch (error) {
       session.key = null;
@@ -64,7 +72,9 @@ function signIn() {
   main.querySelector("input").focus();
 }
 
-document.getElementById("sign-out").addEventListener("click", () => { session.key = null; show().catch(complain); });
-window.addEventListener("signed-out", () => { if (signedIn) { session.key = null; show().catch(complain); } });
+const leave = () => { session.key = null; me.role = null; };
+
+document.getElementById("sign-out").addEventListener("click", () => { leave(); show().catch(complain); });
+window.addEventListener("signed-out", () => { if (signedIn) { leave(); show().catch(complain); } });
 window.addEventListener("hashchange", () => show().catch(complain));
 show().catch(complain);

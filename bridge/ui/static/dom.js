@@ -81,8 +81,19 @@ export function confirmed(question, verb) {
   });
 }
 
+/** Buttons to turn the pages of a list by its cursors; `turn(cursor)` shows one, `shown(next)` is called with the next cursor. */
+export function pager(turn) {
+  let cursors = [null];
+  const go = (text, change) => button(text, async () => { change(); await turn(cursors.at(-1)); }, "quiet");
+  return {
+    first: () => { cursors = [null]; },
+    shown: (next) => h("p", {class: "row"}, cursors.length > 1 ? go("Previous", () => cursors.pop()) : null,
+      next ? go("Next", () => cursors.push(next)) : null),
+  };
+}
+
 const GOOD = new Set(["online", "active", "delivered", "available"]);
-const BAD = new Set(["logged_out", "failed", "restricted", "conflict", "dead", "disabled"]);
+const BAD = new Set(["logged_out", "failed", "restricted", "conflict", "dead", "disabled", "expired"]);
 
 /** A state as a coloured word; the colour says nothing that the word does not. */
 export function pill(state) {

@@ -2,6 +2,7 @@
 
 import {follow, query} from "/ui/api.js";
 import {complain, h} from "/ui/dom.js";
+import {fileOf} from "/ui/files.js";
 
 const KEPT = 200;
 
@@ -15,7 +16,7 @@ export async function eventsPage(root, signal) {
     stream.replaceChildren(liveEvents(inner.signal, {types}));
   };
   const filter = h("select", {name: "types", onchange: () => restart(filter.value)},
-    [["", "all"], ["message.received", "messages in"], ["message.status,message.sent", "messages out"],
+    [["", "all"], ["message.received", "messages in"], ["message.status,message.sent", "messages out"], ["media.updated", "files"],
       ["connection.update", "connections"]].map(([value, text]) => h("option", {value}, text)));
   root.append(h("h1", {}, "Events"), h("section", {}, h("div", {class: "row"}, h("label", {}, "Show", filter)), stream));
   restart("");
@@ -40,9 +41,9 @@ function shownEvent(event) {
   const data = event.data || {};
   const about = data.text || data.state || data.status || "";
   const who = data.from || data.to || data.phone_number || "";
-  return h("details", {}, h("summary", {},
+  return h("div", {}, h("details", {}, h("summary", {},
     h("span", {class: "faint"}, new Date(event.timestamp || event.received_at).toLocaleTimeString(), " "),
     h("strong", {}, event.type), " ", who, " ", typeof about === "string" ? about.slice(0, 120) : ""),
-  h("pre", {tabindex: 0}, JSON.stringify(event, null, 2)));
+  h("pre", {tabindex: 0}, JSON.stringify(event, null, 2))), fileOf(event));
 }
 

@@ -1,8 +1,9 @@
 // The list of instances, and one of them: its state, its pairing, a test message, its events.
 
-import {call, get, post, query} from "/ui/api.js";
-import {button, complain, confirmed, facts, field, form, h, notice, pill, submit, table, when} from "/ui/dom.js";
+import {call, get, may, me, post, query} from "/ui/api.js";
+import {button, complain, confirmed, facts, field, form, h, notice, pager, pill, submit, table, when} from "/ui/dom.js";
 import {liveEvents} from "/ui/events.js";
+import {latestFiles} from "/ui/files.js";
 import {pairing} from "/ui/pairing.js";
 
 const REFRESH_MS = 3000;
@@ -18,28 +19,27 @@ async function repeat(signal, work) {
 }
 
 export async function instancesPage(root, signal) {
-  const list = h("div");
-  let cursors = [null];
+  const list = h("div"), pages = pager(async (cursor) => { at = cursor; await refresh(); });
+  let at = null;
   const create = async (values, made) => {
     const instance = await post("/instance/create", {name: values.name || null});
     made.reset();
     location.hash = `#/instance/${instance.instance_key}`;
   };
   const refresh = async () => {
-    const page = await get(`/instances?${query({limit: 100, cursor: cursors.at(-1)})}`, signal);
+    const page = await get(`/instances?${query({limit: 100, cursor: at})}`, signal);
     if (list.contains(document.activeElement) && document.activeElement !== document.body) return;
     const rows = page.instances.map((instance) => [
       h("a", {href: `#/instance/${instance.instance_key}`}, title(instance)),
       instance.phone_number || "not paired", pill(instance.state), instance.reason, when(instance.since)]);
-    const turn = (text, change) => button(text, async () => { change(); await refresh(); }, "quiet");
     list.replaceChildren(
       rows.length ? table(["Instance", "Number", "State", "Reason", "Since"], rows, "Instances")
         : h("p", {}, "There is none yet. Create one, then pair it with a phone."),
-      h("p", {class: "row"},
-        cursors.length > 1 ? turn("Previous", () => cursors.pop()) : null,
-        page.next_cursor ? turn("Next", () => cursors.push(page.next_cursor)) : null));
+      pages.shown(page.next_cursor));
   };
-  root.append(h("h1", {}, "Instances"), h("section", {}, list),
+  root.append(h("h1", {}, "Instances"), h("section", {}, list));
+  // a key that is limited to some instances makes no others
+  if (may("manage") && me.instances === null) root.append(
     form({class: "card"}, create, h("h2", {}, "New instance"), h("div", {class: "row"},
       field("Name", {name: "name", maxlength: 200, placeholder: "e.g. Front desk"}), submit("Create"))));
   await repeat(signal, refresh);
@@ -70,17 +70,20 @@ export async function instancePage(root, signal, key) {
     state.replaceChildren(
       facts({Reason: instance.reason, Since: when(instance.since), "Next try": when(instance.next_retry_at),
         "Last event": when(instance.last_event_at), Needs: instance.needs === "none" ? null : instance.needs, Key: key}),
-      h("div", {class: "row"},
+      !may("manage") ? null : h("div", {class: "row"},
         instance.logged_in && AWAY.has(instance.state) ? act("Connect", connect) : null,
         instance.logged_in && !AWAY.has(instance.state) ? act("Pause", () => post(`/instance/${key}/disconnect`), "quiet") : null,
         act("Restart", () => post(`/instance/${key}/restart`), "quiet"),
         instance.logged_in ? act("Log out", logout, "danger") : null,
         button("Delete", remove, "danger")));
     if (instance.logged_in) pair.replaceChildren();
-    else if (!pair.firstChild) pair.replaceChildren(pairing(key, signal, refresh));
+    else if (may("manage") && !pair.firstChild) pair.replaceChildren(pairing(key, signal, refresh));
   };
-  root.append(head, h("section", {}, state), h("div", {class: "columns"}, pair, testMessage(key)));
+  root.append(head, h("section", {}, state), h("div", {class: "columns"}, pair, may("send") ? testMessage(key) : null));
   await repeat(signal, refresh);
+  const files = h("div", {}, await latestFiles(key, signal));
+  const renew = async () => files.replaceChildren(await latestFiles(key, signal));
+  root.append(h("section", {}, h("h2", {}, "Files that came in"), files, button("Look again", renew, "quiet")));
   root.append(h("section", {}, h("h2", {}, "Events of this instance"), liveEvents(signal, {instance_key: key})));
 }
 

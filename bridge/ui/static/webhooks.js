@@ -1,6 +1,6 @@
 // Where events are delivered: the endpoints with what waits for them, and one endpoint's deliveries, retry and replay.
 
-import {call, get, post, query} from "/ui/api.js";
+import {call, get, may, me, post, query} from "/ui/api.js";
 import {button, complain, confirmed, facts, field, form, h, notice, pill, submit, table, when} from "/ui/dom.js";
 
 const stateOf = (hook) => [pill(hook.state), hook.held ? h("span", {class: "bad"}, " failing, probed") : null];
@@ -24,13 +24,14 @@ export async function webhooksPage(root, signal) {
   };
   const create = async (values, sheet) => {
     const events = values.events.split(/[\s,]+/).filter(Boolean);
-    const hook = await post("/webhooks", {url: values.url, instance_key: values.instance_key || "*",
+    const hook = await post("/webhooks", {url: values.url, instance_key: values.instance_key || me.instances?.[0] || "*",
       ...(events.length ? {events} : {}), ...(values.secret ? {secret: values.secret} : {})});
     sheet.reset();
     made.replaceChildren(secretOnce(hook) ?? "");
     await refresh();
   };
-  root.append(h("h1", {}, "Webhooks"), made, h("section", {}, list),
+  root.append(h("h1", {}, "Webhooks"), made, h("section", {}, list));
+  if (may("manage")) root.append(
     form({class: "card"}, create, h("h2", {}, "New endpoint"), h("div", {class: "row"},
       field("URL", {name: "url", type: "url", required: true, placeholder: "https://example.com/hook"}),
       field("Instance key, empty for all", {name: "instance_key", pattern: "[0-9a-f]{32}"}),
@@ -64,7 +65,7 @@ export async function webhookPage(root, signal, id) {
       Instance: hook.instance_key === "*" ? "all" : hook.instance_key, Events: hook.events.filter((name) => name !== "*").join(", ") || "all",
       Order: hook.ordering, Waiting: String(hook.lag_events), Dead: String(hook.dead_events),
       Oldest: when(hook.oldest_undelivered_at), "Last error": hook.last_error, Secret: hook.secret_hint}),
-    h("div", {class: "row"},
+    !may("manage") ? "" : h("div", {class: "row"},
       hook.state === "active" ? act("Pause", () => post(`${path}/pause`)) : act("Resume", () => post(`${path}/resume`), null),
       act("Test", test), button("Rotate secret", rotate, "quiet"), button("Remove", remove, "danger")));
   const deliveries = async () => {
@@ -72,7 +73,7 @@ export async function webhookPage(root, signal, id) {
     const rows = items.map((item) => [
       h("code", {}, item.event_id), pill(item.state), attempts(item), item.last_error ?? item.last_status,
       when(item.next_at ?? item.finished_at),
-      item.state === "delivered" ? null : act("Retry", () => post(`/deliveries/${item.id}/retry`))]);
+      item.state === "delivered" || !may("manage") ? null : act("Retry", () => post(`/deliveries/${item.id}/retry`))]);
     list.replaceChildren(rows.length ? table(["Event", "State", "Attempts", "Last answer", "When", ""], rows, "Deliveries")
       : h("p", {}, "None."));
   };
@@ -81,7 +82,7 @@ export async function webhookPage(root, signal, id) {
   root.append(h("h1", {}, "Endpoint"), once, h("section", {}, sheet),
     h("section", {}, h("h2", {}, "Deliveries"),
       h("div", {class: "row"}, h("label", {}, "Show", choose), act("Refresh", async () => {})), list),
-    replay(path, reload));
+    may("manage") ? replay(path, reload) : "");
   await reload();
 }
 

@@ -1,6 +1,7 @@
-"""Writes the table of settings into docs/operations.md from `Settings` in bridge/config.py: `python -m ops.settings`.
+"""Writes the tables of settings into the documents from the code: `python -m ops.settings`. `--check` compares instead.
 
-`--check` compares instead.
+The bridge's, from `Settings` in bridge/config.py, into docs/operations.md; the receiver's, from receiver/settings.py,
+into docs/receiver.md.
 """
 
 import argparse
@@ -8,14 +9,16 @@ import ast
 import inspect
 import itertools
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
 from bridge import config
+from receiver.settings import PREFIX, SETTINGS
 
-TARGET = Path(__file__).parents[1] / "docs" / "operations.md"
-BEGIN, END = "<!-- settings: python -m ops.settings writes this table from bridge/config.py -->\n", "<!-- end -->\n"
+DOCS = Path(__file__).parents[1] / "docs"
+BEGIN, END = "<!-- settings: python -m ops.settings writes this table from the code -->\n", "<!-- end -->\n"
 HEAD = "| variable | default | must be | |\n|---|---|---|---|\n"
 
 
@@ -48,43 +51,63 @@ def must(field: FieldInfo) -> str:
     return "; ".join(said) or config.KINDS.get(field.annotation, "–")
 
 
-def table() -> str:
-    """Return the table as Markdown, in the order of the code."""
+def bridge_table() -> str:
+    """Return the bridge's table as Markdown, in the order of the code."""
     told = meanings()
-    cells = (
-        (f"`{config.Settings.ENVIRONMENT}{name.upper()}`", default(field), must(field), told[name])
+    return HEAD + "".join(
+        _row(f"`{config.Settings.ENVIRONMENT}{name.upper()}`", default(field), must(field), told[name])
         for name, field in config.Settings.model_fields.items()
     )
-    return HEAD + "".join("| " + " | ".join(row) + " |\n" for row in cells)
 
 
-def page(text: str) -> str:
-    """Return `text`, the whole page, with the table anew between its marks; raise `ValueError` without marks."""
-    before, rest = _cut(text, BEGIN)
-    _, after = _cut(rest, END)
-    return before + BEGIN + table() + END + after
+def receiver_table() -> str:
+    """Return the receiver's table as Markdown; a star marks what may be in a file."""
+    return HEAD + "".join(
+        _row(
+            f"`{PREFIX}{name}`{' *' if one.file else ''}",
+            f"`{one.default}`" if one.default else "–",
+            one.must or "–",
+            f"{one.meaning} `{one.flag}` wins over it." if one.flag else one.meaning,
+        )
+        for name, one in SETTINGS.items()
+    )
 
 
-def _cut(text: str, mark: str) -> tuple[str, str]:
+TABLES: Mapping[str, Callable[[], str]] = {"operations.md": bridge_table, "receiver.md": receiver_table}
+"""By the document that has it."""
+
+
+def page(name: str) -> str:
+    """Return a whole document with its table anew between the marks; raise `ValueError` where there are none."""
+    before, rest = _cut(name, (DOCS / name).read_text(), BEGIN)
+    _, after = _cut(name, rest, END)
+    return before + BEGIN + TABLES[name]() + END + after
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def _cut(name: str, text: str, mark: str) -> tuple[str, str]:
     before, found, after = text.partition(mark)
     if not found:
-        raise ValueError(f"{TARGET.name} has no line {mark.strip()}")
+        raise ValueError(f"{name} has no line {mark.strip()}")
     return before, after
 
 
 def main() -> int:
-    """Write the page, or with `--check` return 1 when it says something else."""
-    parser = argparse.ArgumentParser(prog="python -m ops.settings", description="Writes the table of settings.")
-    parser.add_argument("--check", action="store_true", help="compare with docs/operations.md instead of writing it")
-    check = parser.parse_args().check
-    now = TARGET.read_text()
-    wanted = page(now)
-    if check and now != wanted:
-        print("docs/operations.md is out of date: python -m ops.settings", file=sys.stderr)
-        return 1
-    if not check:
-        TARGET.write_text(wanted)
-    return 0
+    """Write the documents, or with `--check` return 1 when one says something else."""
+    parser = argparse.ArgumentParser(prog="python -m ops.settings", description="Writes the tables of settings.")
+    parser.add_argument("--check", action="store_true", help="compare with the documents instead of writing them")
+    check, status = parser.parse_args().check, 0
+    for name in TABLES:
+        wanted = page(name)
+        if not check:
+            (DOCS / name).write_text(wanted)
+        elif (DOCS / name).read_text() != wanted:
+            print(f"docs/{name} is out of date: python -m ops.settings", file=sys.stderr)
+            status = 1
+    return status
 
 
 if __name__ == "__main__":

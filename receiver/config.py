@@ -10,17 +10,15 @@ from psycopg.conninfo import conninfo_to_dict
 from receiver import handlers
 from receiver.errors import ConfigError
 from receiver.handlers import Handler
+from receiver.settings import (
+    MAX_HANDLER_TIMEOUT_S,
+    MAX_RETENTION_DAYS,
+    MIN_KEY_CHARS,
+    MIN_META_SECRET_BYTES,
+    PREFIX,
+    SETTINGS,
+)
 from receiver.verify import Secret, parse_secrets
-
-DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 5555
-DEFAULT_PATHS = ("/", "/webhook")
-DEFAULT_HANDLER_TIMEOUT_S = 30.0
-MAX_HANDLER_TIMEOUT_S = 3600
-DEFAULT_RETENTION_DAYS = 30
-MAX_RETENTION_DAYS = 36500
-MIN_KEY_CHARS = 16
-MIN_META_SECRET_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +27,14 @@ class Config:
 
     database_url: str = field(repr=False)
     secrets: tuple[Secret, ...] = field(repr=False)
-    host: str = DEFAULT_HOST
-    port: int = DEFAULT_PORT
-    paths: tuple[str, ...] = DEFAULT_PATHS
-    meta_secrets: tuple[bytes, ...] = field(default=(), repr=False)
-    api_key: str | None = field(default=None, repr=False)
-    handlers: tuple[Handler, ...] = ()
-    handler_timeout_s: float = DEFAULT_HANDLER_TIMEOUT_S
-    retention_days: int = DEFAULT_RETENTION_DAYS
+    host: str
+    port: int
+    paths: tuple[str, ...]
+    meta_secrets: tuple[bytes, ...] = field(repr=False)
+    api_key: str | None = field(repr=False)
+    handlers: tuple[Handler, ...]
+    handler_timeout_s: float
+    retention_days: int
 
 
 def build(
@@ -50,47 +48,53 @@ def build(
 ) -> Config:
     """Return the settings; raise `ConfigError` where one is missing or wrong.
 
-    Read from the environment where the argument is absent: RECEIVER_DATABASE_URL, RECEIVER_SECRET,
-    RECEIVER_SECRET_FILE, RECEIVER_HOST, RECEIVER_PORT, RECEIVER_PATHS (separated by commas); from there alone
-    RECEIVER_META_SECRET, RECEIVER_API_KEY (both also as a file by appending _FILE), RECEIVER_HANDLERS,
-    RECEIVER_HANDLER_TIMEOUT_S and RECEIVER_RETENTION_DAYS.
+    What the arguments leave open is read from the environment, as `SETTINGS` says.
     """
-    url = database_url or env.get("RECEIVER_DATABASE_URL", "")
+    url = database_url or _text(env, "DATABASE_URL")
     if not url:
         raise ConfigError("no database: give --database-url or RECEIVER_DATABASE_URL")
     try:
         conninfo_to_dict(url)
     except psycopg.Error:
         raise ConfigError("the database's URL is not well-formed") from None
-    keys = parse_secrets(secrets or _secrets_of(env))
-    meta_secrets = tuple(part.encode() for part in _text_of(env, "RECEIVER_META_SECRET").split())
+    keys = parse_secrets(secrets or [env.get("RECEIVER_SECRET", ""), _file_of(env, "SECRET")])
+    meta_secrets = tuple(part.encode() for part in _text(env, "META_SECRET").split())
     if not keys and not meta_secrets:
         raise ConfigError("no secret: give --secret, RECEIVER_SECRET or RECEIVER_SECRET_FILE")
     if any(len(secret) < MIN_META_SECRET_BYTES for secret in meta_secrets):
-        raise ConfigError(f"RECEIVER_META_SECRET has {MIN_META_SECRET_BYTES} characters at least")
-    accepted = tuple(paths) or tuple(filter(None, env.get("RECEIVER_PATHS", "").split(","))) or DEFAULT_PATHS
+        raise _wrong("META_SECRET")
+    accepted = tuple(paths) or tuple(filter(None, _text(env, "PATHS").split(",")))
     if any(not path.startswith("/") for path in accepted):
-        raise ConfigError("a path begins with /")
+        raise _wrong("PATHS")
     return Config(
         database_url=url,
         secrets=keys,
-        host=host or env.get("RECEIVER_HOST") or DEFAULT_HOST,
-        port=_port(env.get("RECEIVER_PORT", str(DEFAULT_PORT)) if port is None else str(port)),
+        host=host or _text(env, "HOST"),
+        port=_port(_text(env, "PORT") if port is None else str(port)),
         paths=accepted,
         meta_secrets=meta_secrets,
-        api_key=_api_key(env),
-        handlers=handlers.find(env.get("RECEIVER_HANDLERS", "")),
-        handler_timeout_s=_seconds(env.get("RECEIVER_HANDLER_TIMEOUT_S") or str(DEFAULT_HANDLER_TIMEOUT_S)),
-        retention_days=_days(env.get("RECEIVER_RETENTION_DAYS") or str(DEFAULT_RETENTION_DAYS)),
+        api_key=_api_key(_text(env, "API_KEY").strip()),
+        handlers=handlers.find(_text(env, "HANDLERS")),
+        handler_timeout_s=_seconds(_text(env, "HANDLER_TIMEOUT_S")),
+        retention_days=_days(_text(env, "RETENTION_DAYS")),
     )
 
 
-def _api_key(env: Mapping[str, str]) -> str | None:
-    key = _text_of(env, "RECEIVER_API_KEY").strip()
+def _text(env: Mapping[str, str], name: str) -> str:
+    """Return a setting as it is given, or its default."""
+    setting = SETTINGS[name]
+    return env.get(PREFIX + name, "") or (_file_of(env, name) if setting.file else "") or setting.default
+
+
+def _wrong(name: str) -> ConfigError:
+    return ConfigError(f"{PREFIX}{name} must be {SETTINGS[name].must}".replace("`", ""))
+
+
+def _api_key(key: str) -> str | None:
     if not key:
         return None
     if len(key) < MIN_KEY_CHARS or not (key.isascii() and key.isprintable()) or " " in key:
-        raise ConfigError(f"RECEIVER_API_KEY has {MIN_KEY_CHARS} characters at least, ASCII without spaces")
+        raise _wrong("API_KEY")
     return key
 
 
@@ -100,38 +104,28 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = 0
     if not 0 < seconds <= MAX_HANDLER_TIMEOUT_S:
-        raise ConfigError(f"RECEIVER_HANDLER_TIMEOUT_S is a number of seconds up to {MAX_HANDLER_TIMEOUT_S}")
+        raise _wrong("HANDLER_TIMEOUT_S")
     return seconds
 
 
 def _days(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= MAX_RETENTION_DAYS):
-        raise ConfigError(
-            f"RECEIVER_RETENTION_DAYS is a whole number up to {MAX_RETENTION_DAYS}; 0 keeps events for ever"
-        )
+        raise _wrong("RETENTION_DAYS")
     return int(text)
-
-
-def _secrets_of(env: Mapping[str, str]) -> list[str]:
-    return [env.get("RECEIVER_SECRET", ""), _file_of(env, "RECEIVER_SECRET")]
-
-
-def _text_of(env: Mapping[str, str], name: str) -> str:
-    return env.get(name, "") or _file_of(env, name)
 
 
 def _file_of(env: Mapping[str, str], name: str) -> str:
     """Return what is in the file that `name` with _FILE appended names, or nothing."""
-    path = env.get(f"{name}_FILE")
+    path = env.get(f"{PREFIX}{name}_FILE")
     if not path:
         return ""
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name}_FILE cannot be read: {type(error).__name__}") from None
+        raise ConfigError(f"{PREFIX}{name}_FILE cannot be read: {type(error).__name__}") from None
 
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 65536):
-        raise ConfigError("a port is a number from 0 to 65535")
+        raise _wrong("PORT")
     return int(text)

@@ -21,12 +21,14 @@ async function request(method, path, {body, signal, accept} = {}) {
   const headers = {Authorization: `Bearer ${session.key}`, Accept: accept || "application/json"};
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const answer = await fetch(path, {method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body)});
-  if (!answer.ok) {
-    const problem = await answer.json().catch(() => ({}));
-    if (answer.status === 401) window.dispatchEvent(new CustomEvent("signed-out"));
-    throw new ApiError(answer.status, problem);
-  }
+  if (!answer.ok) throw await refused(answer);
   return answer;
+}
+
+/** The error of an answer; who is not known any more is signed out. */
+async function refused(answer) {
+  if (answer.status === 401) window.dispatchEvent(new CustomEvent("signed-out"));
+  return new ApiError(answer.status, await answer.json().catch(() => ({})));
 }
 
 /** Call the API and return what it answers. */
@@ -58,7 +60,7 @@ async function* events(path, lastId, signal) {
   const headers = {Authorization: `Bearer ${session.key}`, Accept: "text/event-stream"};
   if (lastId) headers["Last-Event-ID"] = lastId;
   const answer = await fetch(path, {headers, signal});
-  if (!answer.ok) throw new ApiError(answer.status, await answer.json().catch(() => ({})));
+  if (!answer.ok) throw await refused(answer);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {

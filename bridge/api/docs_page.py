@@ -46,8 +46,15 @@ def _operation(method: str, path: str, operation: Mapping[str, Any], schemas: Ma
     if body is not None:
         parts.append(_table("Body", _fields(body["schema"], schemas)))
     parts.append(f"<h4>For example</h4><pre>{escape(_curl(method, path, operation, body))}</pre>")
+    refusals: list[tuple[str, str, str]] = []
     for status, answer in operation["responses"].items():
         if status == "default":
+            continue
+        if "examples" in answer["content"].get("application/json", {}):
+            refusals += [
+                (status, code, one["value"]["error"])
+                for code, one in answer["content"]["application/json"]["examples"].items()
+            ]
             continue
         shown = answer["content"].get("application/json")
         parts.append(f"<h4>{status}: {escape(', '.join(answer['content']))}</h4>")
@@ -55,6 +62,7 @@ def _operation(method: str, path: str, operation: Mapping[str, Any], schemas: Ma
             parts.append(_table("", _fields(shown["schema"], schemas)))
             if "example" in shown:
                 parts.append(f"<pre>{escape(json.dumps(shown['example'], indent=2, ensure_ascii=False))}</pre>")
+    parts.append(_table("Refused with", refusals))
     head = f"<b>{method.upper()}</b> <code>{escape(path)}</code> {escape(operation['summary'])}"
     return f'<details id="{escape(operation["operationId"])}"><summary>{head}</summary>{"".join(parts)}</details>'
 

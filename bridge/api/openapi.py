@@ -14,6 +14,7 @@ import msgspec
 from bridge.api.auth import ROLES
 from bridge.api.call import Route
 from bridge.api.problems import Problem
+from bridge.api.refusals import REFUSALS, of_call
 
 Schema = Mapping[str, Any]
 REF = "#/components/schemas/{name}"
@@ -59,6 +60,8 @@ def number(description: str, low: float, high: float, default: float | None = No
     return bounds if default is None else {**bounds, "default": default}
 
 
+WAIT = frozenset({429, 503})
+"""Statuses whose answers say when to come again."""
 UNDESCRIBED = Operation("Not described yet.", media=("application/octet-stream",))
 LIMIT = number("how many, at the most", 1, 1000, 1000)
 CURSOR = text("`next_cursor` of the page before")
@@ -131,7 +134,7 @@ def _operation(route: Route, operation: Operation, schema_of: Mapping[str, Schem
         "operationId": _operation_id(route),
         "tags": [_tag(path_of(route))],
         "summary": operation.summary,
-        "responses": _responses(operation, schema_of),
+        "responses": _responses(route, operation, schema_of),
     }
     if route.access is None:
         described["security"] = []
@@ -150,7 +153,7 @@ def _operation(route: Route, operation: Operation, schema_of: Mapping[str, Schem
     return described
 
 
-def _responses(operation: Operation, schema_of: Mapping[str, Schema]) -> dict[str, Any]:
+def _responses(route: Route, operation: Operation, schema_of: Mapping[str, Schema]) -> dict[str, Any]:
     content: dict[str, Any] = {kind: {} for kind in operation.media}
     if operation.answer is not None:
         schemas = [schema_of[repr(kind)] for kind in _alternatives(operation.answer)]
@@ -163,8 +166,40 @@ def _responses(operation: Operation, schema_of: Mapping[str, Schema]) -> dict[st
             "description": "Done.",
             "content": {"application/json": {"schema": schema_of[repr(kind)]}},
         }
-    problem = {"application/json": {"schema": schema_of[repr(Problem)]}}
-    found["default"] = {"description": "Refused or failed; `code` says why.", "content": problem}
+    problem = {"schema": schema_of[repr(Problem)]}
+    for status, codes in sorted(refused_with(route, operation).items()):
+        if str(status) in found:
+            continue  # what it answers then is said above
+        examples = {code: {"summary": code, "value": REFUSALS[code].example(code)} for code in codes}
+        description = f"Refused: {', '.join(codes)}." if status < 500 else f"Failed: {', '.join(codes)}."
+        found[str(status)] = {
+            "description": description,
+            "content": {"application/json": {**problem, "examples": examples}},
+        }
+        if status in WAIT:
+            found[str(status)]["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+    found["default"] = {
+        "description": "Refused or failed; `code` says why.",
+        "content": {"application/json": problem},
+    }
+    return found
+
+
+def refused_with(route: Route, operation: Operation) -> dict[int, list[str]]:
+    """Return the codes of the errors that a call can give, by their status."""
+    form = {
+        "key": route.access is not None,
+        "body": operation.body is not None,
+        "query": bool(operation.query),
+        "cursor": "cursor" in operation.query,
+        "instance": "<key>" in route.path,
+        "names_instance": "instance_key" in getattr(operation.body, "__struct_fields__", ()),
+        "repeatable": "Idempotency-Key" in operation.headers,
+    }
+    codes = of_call(f"{route.method} {path_of(route)}", form=frozenset(name for name, has in form.items() if has))
+    found: dict[int, list[str]] = {}
+    for code in dict.fromkeys(codes):
+        found.setdefault(REFUSALS[code].status, []).append(code)
     return found
 
 

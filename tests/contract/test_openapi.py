@@ -1,17 +1,26 @@
 """The OpenAPI document: every route is in it, nothing else is, and its examples are what its schemas say."""
 
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+import bridge
 from bridge.api.app import all_routes
 from bridge.api.auth import Access, Gate, Reach
 from bridge.api.context import ApiContext, Limits
 from bridge.api.docs_page import page
 from bridge.api.openapi import Operation, describe, path_of
 from bridge.api.operations import OPERATIONS
+from bridge.api.problems import Problem
+from bridge.api.refusals import REFUSALS
 from bridge.domain.ids import NodeId
+from bridge.errors import BridgeError
 from tests.support.api import FormOnly, Probes
 from tests.support.directory import MemoryDirectory
 from tests.support.memory import MemoryStore
@@ -68,6 +77,43 @@ def test_a_call_whose_body_names_an_instance_says_so(route: Any) -> None:
 
 def _is_struct(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def errors_of(kind: type[BridgeError]) -> Iterator[type[BridgeError]]:
+    for one in kind.__subclasses__():
+        yield one
+        yield from errors_of(one)
+
+
+def test_the_errors_are_those_that_there_are() -> None:
+    for module in pkgutil.walk_packages(bridge.__path__, "bridge."):
+        if not module.name.startswith("bridge.sandbox") and not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    known = {(one.code, one.status, one.retryable) for one in errors_of(BridgeError)}
+    assert [code for code, told in REFUSALS.items() if (code, told.status, told.retryable) not in known] == []
+    documented = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    rows = dict(re.findall(r"^\| (?:\d{3}) \| `(\w+)` \| (.*) \|$", documented, re.MULTILINE))
+    anywhere = {"not_found", "method_not_allowed", "internal"}
+    assert rows.keys() - anywhere == REFUSALS.keys()
+
+
+def test_each_error_is_some_calls_and_has_an_example() -> None:
+    given = set()
+    for methods in DOCUMENT["paths"].values():
+        for operation in methods.values():
+            for status, answer in operation["responses"].items():
+                for code, example in answer["content"].get("application/json", {}).get("examples", {}).items():
+                    body = msgspec.convert(example["value"], Problem)
+                    assert (body.code, REFUSALS[code].status) == (code, int(status))
+                    given.add(code)
+    assert given == set(REFUSALS)
+
+
+def test_a_call_that_needs_a_key_says_how_it_is_refused() -> None:
+    responses = DOCUMENT["paths"]["/message/send"]["post"]["responses"]
+    assert {"400", "401", "403", "404", "409", "410", "413", "415", "422", "429", "502", "503", "504"} < set(responses)
+    assert "Retry-After" in responses["429"]["headers"]
+    assert "not_connected" in responses["400"]["content"]["application/json"]["examples"]
 
 
 def test_references_lead_somewhere_and_ids_are_unique() -> None:

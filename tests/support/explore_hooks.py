@@ -13,7 +13,21 @@ ALWAYS = frozenset({"key", "webhook", "instance_key"})
 """Replaced in every call: nothing is behind a made-up one."""
 SLOW = {"delay_ms": 10, "wait_s": 0.1, "ttl_s": None}
 """What makes a call wait, and for how long it may."""
+ANYWHERE = frozenset({"not_found", "method_not_allowed", "bad_request"})
+"""What is answered to what is no call of ours."""
 _calls = itertools.count()
+
+
+@schemathesis.check
+def a_refusal_is_described(context: Any, response: Any, case: Any) -> None:
+    """Find in the document that this call can be refused with this code."""
+    if response.status_code < 400 or "json" not in response.headers["content-type"][0]:
+        return
+    code = response.json().get("code")
+    described = case.operation.definition.raw["responses"].get(str(response.status_code), {}).get("content", {})
+    told = described.get("application/json", {})
+    if code not in ANYWHERE and code not in told.get("examples", {}) and "example" not in told:
+        raise AssertionError(f"{response.status_code} {code} is not described")
 
 
 @schemathesis.hook

@@ -5,10 +5,11 @@ import os
 import shutil
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from bridge.commands.output import show_json, show_rows
 from bridge.config import Settings
@@ -25,6 +26,7 @@ BESIDE = frozenset({"BRIDGE_URL", "BRIDGE_BACKUP_PASSPHRASE"})
 """Variables that the command line reads itself."""
 WHATSAPP = "web.whatsapp.com"
 CONNECT_S = 5.0
+ENCODERS = ("libopus", "libx264", "aac")
 
 Dial = Callable[[str, int], None]
 
@@ -48,13 +50,16 @@ def check(given: argparse.Namespace, settings: Settings) -> int:
     return int(any(one.status == FAIL for one in findings))
 
 
-def examine(settings: Settings, *, dial: Dial | None = None) -> Iterator[Finding]:
+def examine(settings: Settings, *, dial: Dial | None = None, connect: Dial | None = None) -> Iterator[Finding]:
     """Yield what is found, one check after the other; a wrong setting was refused before."""
     yield _settings(os.environ)
     yield from _database(settings)
     yield _disk(settings.data_dir)
+    yield _data_dir(settings.data_dir)
     yield _main_key(settings)
-    yield Finding("engine", OK, f"neonize {metadata.version('neonize')}; media is converted by PyAV, without ffmpeg")
+    yield Finding("engine", OK, f"neonize {metadata.version('neonize')}")
+    yield _media(ENCODERS)
+    yield _proxy(os.environ, connect or _connect)
     yield _whatsapp(settings, dial or _dial)
 
 
@@ -114,7 +119,56 @@ def _disk(data_dir: Path) -> Finding:
     text = f"{free / 1024**3:.1f} GiB free for {data_dir}"
     if free < DISK_FAIL_BYTES:
         return Finding("disk", FAIL, f"{text}; make room: a full disk stops PostgreSQL and the journal")
-    return Finding("disk", WARN if free < DISK_WARN_BYTES else OK, text)
+    if free < DISK_WARN_BYTES:
+        return Finding("disk", WARN, f"{text}; make room soon, or keep files for less than BRIDGE_MEDIA_DAYS")
+    return Finding("disk", OK, text)
+
+
+def _data_dir(data_dir: Path) -> Finding:
+    """Tell whether this user may write where the journal and the keys are."""
+    folder = data_dir.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        return Finding("data folder", FAIL, f"{folder} is no folder; give another one by BRIDGE_DATA_DIR or --data-dir")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Finding("data folder", FAIL, f"this user may not write to {folder}; chown it, or run as its owner")
+    return Finding("data folder", OK, str(data_dir) if folder == data_dir.absolute() else f"{data_dir} will be made")
+
+
+def _media(encoders: Sequence[str]) -> Finding:
+    """Tell whether voice notes and videos can be converted: PyAV carries FFmpeg's libraries, no ffmpeg is called."""
+    try:
+        import av.codec  # noqa: PLC0415
+
+        missing = [name for name in encoders if name not in av.codec.codecs_available]
+    except ImportError as error:
+        return Finding("media", FAIL, f"PyAV can't be loaded ({error}); install the locked packages again")
+    if missing:
+        return Finding("media", FAIL, f"PyAV lacks {', '.join(missing)}; install its wheel, not a build of your own")
+    return Finding("media", OK, "PyAV has what voice notes and videos need; no ffmpeg is called")
+
+
+def _proxy(environment: Mapping[str, str], connect: Dial) -> Finding:
+    """Tell of a proxy in the environment, which WhatsApp's sessions go through and webhooks do not."""
+    name = next((name for name in ("HTTPS_PROXY", "https_proxy") if environment.get(name)), None)
+    if name is None:
+        return Finding("proxy", OK, "none is set: WhatsApp is called directly")
+    try:
+        parts = urlsplit(environment[name])
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        host, port = "", 0
+    if not host:
+        return Finding("proxy", FAIL, f"{name} is no URL such as http://proxy.example:3128; correct it or unset it")
+    try:
+        connect(host, port)
+    except OSError as error:
+        return Finding(
+            "proxy", FAIL, f"{host}:{port}, which {name} names, is not reached ({error}); correct or unset it"
+        )
+    text = f"sessions go through {host}:{port}, webhooks do not; {WHATSAPP}:443 must be reached directly all the same"
+    return Finding("proxy", WARN, f"{text}, because an engine host looks before it starts: allow that, or unset {name}")
 
 
 def _main_key(settings: Settings) -> Finding:
@@ -136,6 +190,10 @@ def _whatsapp(settings: Settings, dial: Dial) -> Finding:
     except OSError as error:
         return Finding("whatsapp", FAIL, f"{WHATSAPP}:443 is not reached ({error}); check DNS, firewall and proxy")
     return Finding("whatsapp", OK, f"{WHATSAPP}:443 is reached, its certificate is good")
+
+
+def _connect(host: str, port: int) -> None:
+    socket.create_connection((host, port), timeout=CONNECT_S).close()
 
 
 def _dial(host: str, port: int) -> None:

@@ -59,6 +59,7 @@ def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print one JSON line when ready, nothing else on stdout")
     command.add_argument("--data-dir", type=Path, metavar="D", help="journal, embedded database, logs (default: data)")
     command.add_argument("--host", metavar="H", help="address to listen on (default 127.0.0.1)")
+    command.add_argument("--parent-pipe", action="store_true", help="end when stdin ends: for a program that starts it")
     command.add_argument("--port", type=int, metavar="N", help="the API's port, default 4444; 0 takes a free one")
 
 
@@ -82,11 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failed, rest = group.split(BridgeError)
         if failed is None or rest is not None:
             raise
-        for leaf in _leaves(failed):
-            print(f"bridge: {leaf}", file=sys.stderr)
+        leaves = _leaves(failed)
     except BridgeError as failure:
-        print(f"bridge: {failure}", file=sys.stderr)
-    return EXIT_FAILED
+        leaves = [failure]
+    for leaf in leaves:
+        print(f"bridge: {leaf}", file=sys.stderr)
+    return EXIT_USAGE if all(isinstance(leaf, BadSetting) for leaf in leaves) else EXIT_FAILED
 
 
 def _run(given: argparse.Namespace, settings: "Settings") -> int:
@@ -104,11 +106,11 @@ def _run(given: argparse.Namespace, settings: "Settings") -> int:
     if given.command == "serve":
         from bridge.serve import serve  # noqa: PLC0415
 
-        return serve(settings, as_json=given.json)
+        return serve(settings, as_json=given.json, parent_pipe=given.parent_pipe)
     from bridge.up import Ports, up  # noqa: PLC0415
 
     ports = Ports(receiver=given.receiver_port, sandbox=given.sandbox_port if given.sandbox else None)
-    return up(settings, ports, as_json=given.json)
+    return up(settings, ports, as_json=given.json, parent_pipe=given.parent_pipe)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -13,13 +13,16 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 Run = Callable[[trio.Event], Awaitable[None]]
 
 
-def run_until_signalled(run: Run) -> int:
-    """Run `run(stop)` and set `stop` at SIGTERM or Ctrl-C; return 0 when it then ended in order."""
-    trio.run(_supervise, run)
+def run_until_signalled(run: Run, *, parent_pipe: bool = False) -> int:
+    """Run `run(stop)` and set `stop` at SIGTERM or Ctrl-C; return 0 when it then ended in order.
+
+    With `parent_pipe` it is set too when stdin ends: whoever holds the other end is gone, also after a `kill -9`.
+    """
+    trio.run(_supervise, run, parent_pipe)
     return 0
 
 
-async def _supervise(run: Run) -> None:
+async def _supervise(run: Run, parent_pipe: bool) -> None:
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
 
@@ -29,7 +32,15 @@ async def _supervise(run: Run) -> None:
                 async for _ in received:
                     stop.set()
 
+        async def watch_parent() -> None:
+            async with trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as pipe:
+                async for _ in pipe:
+                    pass
+            stop.set()
+
         await nursery.start(watch)
+        if parent_pipe:
+            nursery.start_soon(watch_parent)
         await run(stop)
         nursery.cancel_scope.cancel()
 

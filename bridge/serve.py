@@ -10,11 +10,11 @@ from bridge.process import announce, run_until_signalled
 from bridge.sandbox_trust import show_codes, trust_of
 
 
-def serve(settings: Settings, *, as_json: bool) -> int:
-    """Run until SIGTERM or Ctrl-C; return the exit status."""
+def serve(settings: Settings, *, as_json: bool, parent_pipe: bool = False) -> int:
+    """Run until SIGTERM, Ctrl-C or, with `parent_pipe`, the end of stdin; return the exit status."""
     if not settings.database_url:
         raise BadSetting("BRIDGE_DATABASE_URL must name a PostgreSQL; `bridge up` brings its own.")
-    return run_until_signalled(partial(_serve, settings, as_json))
+    return run_until_signalled(partial(_serve, settings, as_json), parent_pipe=parent_pipe)
 
 
 async def _serve(settings: Settings, as_json: bool, stop: trio.Event) -> None:

@@ -44,10 +44,10 @@ class Ports:
     sandbox: int | None = None
 
 
-def up(settings: Settings, ports: Ports, *, as_json: bool) -> int:
-    """Run until SIGTERM or Ctrl-C; return the exit status."""
+def up(settings: Settings, ports: Ports, *, as_json: bool, parent_pipe: bool = False) -> int:
+    """Run until SIGTERM, Ctrl-C or, with `parent_pipe`, the end of stdin; return the exit status."""
     settings.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
-    return run_until_signalled(partial(_up, settings, ports, as_json))
+    return run_until_signalled(partial(_up, settings, ports, as_json), parent_pipe=parent_pipe)
 
 
 async def _up(settings: Settings, ports: Ports, as_json: bool, stop: trio.Event) -> None:

@@ -17,7 +17,8 @@ code, pre { font-family: ui-monospace, monospace; font-size: .9em; background: v
 code { padding: 0 .2rem; }
 pre { padding: .6rem; overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
-td, th { border-bottom: 1px solid var(--line); padding: .2rem .4rem; text-align: left; vertical-align: top; }
+td, th { border-bottom: 1px solid var(--line); padding: .2rem .4rem; text-align: left; vertical-align: top;
+  overflow-wrap: anywhere; }
 td:first-child { font-family: ui-monospace, monospace; font-size: .9em; }
 """
 

@@ -2,7 +2,7 @@
 
 `whatsapp` is a fixture for the session: import it in a `conftest.py` or in a test file. `running_bridge` is the same as
 a context manager, `running_sandbox` a sandbox alone. All of it is synchronous, in processes of its own, on free ports,
-with its data in a temporary folder, and ends with the `with`.
+with its data in a temporary folder, and ends with the `with`, or with us when we are killed.
 """
 
 import json
@@ -212,8 +212,8 @@ def _process(arguments: Sequence[str], settings: Mapping[str, str], folder: Path
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("BRIDGE_", "RECEIVER_"))}
     with (folder / "stderr.log").open("wb+") as log:
         process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "bridge", *arguments],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "bridge", *arguments, "--parent-pipe"],
+            stdin=subprocess.PIPE,  # it ends with us, whatever we die of
             stdout=subprocess.PIPE,
             stderr=log,
             env={**inherited, **settings},
@@ -227,8 +227,9 @@ def _process(arguments: Sequence[str], settings: Mapping[str, str], folder: Path
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
 
 
 def _ready(process: "subprocess.Popen[bytes]", log: IO[bytes]) -> Mapping[str, Any]:

@@ -68,6 +68,34 @@ def test_a_full_disk_and_an_open_key_are_noticed(tmp_path: Path, monkeypatch: py
         assert seen["main key"].status == WARN
 
 
+def test_a_folder_that_cannot_be_used_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found(Settings(data_dir=tmp_path))["data folder"].status == OK
+    (tmp_path / "file").write_text("")
+    seen = found(Settings(data_dir=tmp_path / "file" / "below"))["data folder"]
+    assert seen.status == FAIL and "--data-dir" in seen.detail
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    seen = found(Settings(data_dir=tmp_path))["data folder"]
+    assert seen.status == FAIL and "chown" in seen.detail
+
+
+def test_an_encoder_that_is_missing_is_named() -> None:
+    assert check._media(check.ENCODERS).status == OK
+    seen = check._media([*check.ENCODERS, "libnothing"])
+    assert seen.status == FAIL and "libnothing" in seen.detail
+
+
+def test_a_proxy_of_the_environment_is_looked_for() -> None:
+    assert check._proxy({}, refused).status == OK
+    called: list[tuple[str, int]] = []
+    seen = check._proxy({"https_proxy": "http://user:hidden@proxy.test:3128"}, lambda *given: called.append(given))
+    assert (seen.status, called) == (WARN, [("proxy.test", 3128)])
+    assert "hidden" not in seen.detail and "unset https_proxy" in seen.detail
+    away = check._proxy({"HTTPS_PROXY": "http://proxy.test:3128"}, refused)
+    assert away.status == FAIL and "correct or unset" in away.detail
+    for wrong in ("proxy.test", "http://proxy.test:port"):
+        assert check._proxy({"HTTPS_PROXY": wrong}, refused).status == FAIL
+
+
 def test_a_mistyped_variable_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("BRIDGE_URL", "BRIDGE_API_KEY_FILE", "BRIDGE_BACKUP_PASSPHRASE_FILE"):
         monkeypatch.setenv(name, "x")

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from urllib.parse import urlsplit
 
 import structlog
 import trio
@@ -234,16 +235,14 @@ class App:
         await self.engines.run(stop=stop, task_status=task_status)
 
     async def _run_media(self, *, stop: trio.Event, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128
-        """Make media ready before any instance runs: its events carry signed links."""
+        """Make media ready before any instance runs: its events carry signed links, to where we will listen."""
+        self.http.reserve()
         self.media.begin(await self.store.settings.put_if_absent(SIGNING, new_secret()))
         task_status.started()
         await stop.wait()
 
     def _base_url(self) -> str:
-        """Return where others reach this bridge; of a port that is not known yet, nothing."""
-        if self._settings.public_url:
-            return self._settings.public_url.rstrip("/")
-        return self.http.url or (f"http://{self._settings.host}:{self._settings.port}" if self._settings.port else "")
+        return base_url(self._settings.public_url, self.http.url)
 
     async def _serve(self, *, stop: trio.Event, task_status: trio.TaskStatus[object]) -> None:  # noqa: ASYNC128
         await self._make_key()
@@ -278,6 +277,16 @@ class App:
             secret = kept.decode()
             self._new_secret = secret if made else None
         await self.store.endpoints.upsert(DEFAULT_ENDPOINT, None, self._settings.webhook_url, (), sign.read(secret))
+
+
+def base_url(public_url: str, listens_at: str) -> str:
+    """Return where others reach this bridge; a port 0 in `public_url` stands for the one that it has got."""
+    if not public_url:
+        return listens_at
+    parts = urlsplit(public_url)
+    if parts.port == 0:
+        parts = parts._replace(netloc=parts.netloc.removesuffix("0") + str(urlsplit(listens_at).port))
+    return parts.geturl().rstrip("/")
 
 
 def _make_secret() -> bytes:

@@ -153,7 +153,8 @@ class Settings(BaseSettings):
     self_check_s: Annotated[float, between(1, 86_400, "seconds", or_zero=True)] = 300.0
     """After so long a silence WhatsApp is asked whether it still hears an instance; 0: never."""
     public_url: Annotated[str, Must("an http URL", lambda url: not url or url.startswith(("http://", "https://")))] = ""
-    """Where others reach this bridge, for links to files in events. Empty: http, its host and its port."""
+    """Where others reach this bridge, for links to files in events; port 0 in it: the one that it listens on. Empty:
+    http, its host and its port."""
     media_store: Annotated[str, Must("s3://bucket/prefix", lambda url: not url or url.startswith("s3://"))] = ""
     """Where files are kept. Empty: the folder `media` in the data directory."""
     media_s3_endpoint: str = ""

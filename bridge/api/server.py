@@ -1,6 +1,7 @@
 """Runs an ASGI application on Hypercorn's connections as one supervised child."""
 
 import math
+import socket
 from dataclasses import dataclass
 from functools import partial
 
@@ -58,11 +59,23 @@ class HttpServer:
         self._notice_s = notice_s
         self._open: set[Connection] = set()
         self._bound: Bound | None = None
+        self._reserved: socket.socket | None = None
 
     @property
     def url(self) -> str:
-        """Where a client on this machine finds it; empty before it listens."""
+        """Where a client on this machine finds it once it listens; empty while the port is not known."""
         return self._bound.url if self._bound is not None else ""
+
+    def reserve(self) -> None:
+        """Take the port now, so that `url` is known; connections are refused until it listens. Raise `OSError`."""
+        if self._bound is not None:
+            return
+        if not self._port:
+            self._reserved = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET)
+            self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # beside what will listen there
+            self._reserved.bind((self._host, 0))
+            self._port = self._reserved.getsockname()[1]
+        self._bound = Bound(self._host, self._port)
 
     def detail(self) -> dict[str, object]:
         """Return what the process tree shows of it."""
@@ -76,6 +89,9 @@ class HttpServer:
     async def run(self, *, stop: trio.Event, task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `stop`; `started()` gives a `Bound`. Raises `OSError` when the address cannot be had."""
         listeners = await trio.open_tcp_listeners(self._port, host=self._host, backlog=BACKLOG)
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
         host, self._port = listeners[0].socket.getsockname()[:2]
         self._bound = Bound(host, self._port)
         config = hypercorn_config()

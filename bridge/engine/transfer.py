@@ -7,6 +7,7 @@ import trio
 
 from bridge.engine.errors import EngineError, EngineRefused
 from bridge.engine.session import Session
+from bridge.engine.wire import TOO_LARGE
 from bridge.protos import neonize_pb
 
 TRANSFER_TIMEOUT_S = 300.0
@@ -33,6 +34,12 @@ class DownloadFailed(EngineError):
     code = "download_failed"
 
 
+class DownloadTooLarge(EngineError):
+    """WhatsApp gave us more than we take: the message said that the file is smaller."""
+
+    code = "download_too_large"
+
+
 async def upload(session: Session, path: Path, kind: str, timeout_s: float = TRANSFER_TIMEOUT_S) -> Uploaded:
     """Put a file on WhatsApp's servers; raise `EngineError`. No message exists yet, so a failure is certain."""
     size = (await trio.Path(path).stat()).st_size
@@ -49,12 +56,21 @@ async def upload(session: Session, path: Path, kind: str, timeout_s: float = TRA
 
 
 async def download(
-    session: Session, source: bytes, path: Path, size_bytes: int, timeout_s: float = TRANSFER_TIMEOUT_S
+    session: Session,
+    source: bytes,
+    path: Path,
+    *,
+    size_bytes: int,
+    limit_bytes: int,
+    timeout_s: float = TRANSFER_TIMEOUT_S,
 ) -> None:
     """Write the file that a serialised `waE2E.Message` names to `path`, which must not exist; raise `EngineError`.
 
-    The library checks it against the hash in the message.
+    `size_bytes` is what the message says, and decides whose turn it is; `limit_bytes` bounds what is written. The
+    library reads all of it into memory, whatever its size, and checks it against the hash in the message.
     """
-    error = await session.call("DownloadFile", source, str(path), size_bytes, timeout_s=timeout_s)
+    error = await session.call("DownloadFile", source, str(path), limit_bytes, size_bytes, timeout_s=timeout_s)
+    if error == TOO_LARGE:
+        raise DownloadTooLarge
     if error:
         raise DownloadFailed(error.decode(errors="replace"))

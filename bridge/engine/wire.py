@@ -11,6 +11,8 @@ import msgspec
 
 VERSION = 1
 FRAME_LIMIT = 64 * 1024 * 1024
+TOO_LARGE = b"larger than the limit"
+"""The answer to `DownloadFile` for a file that was not written."""
 """Bytes of one frame; media never travel in a frame."""
 
 _LENGTH = struct.Struct(">I")

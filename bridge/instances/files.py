@@ -9,6 +9,7 @@ from bridge.engine import transfer
 from bridge.instances.directory import Directory
 from bridge.instances.errors import InstanceDown, NotConnected
 from bridge.instances.messages import Emit
+from bridge.media.errors import MediaTooLarge
 from supervisor import ActorDown, DeadlineExceeded, MailboxFull
 
 EMIT_S = 15.0
@@ -34,10 +35,17 @@ class InstanceFiles:
         except (ActorDown, DeadlineExceeded, MailboxFull):
             raise InstanceDown from None
 
-    async def download(self, key: InstanceKey, source: bytes, path: Path, size_bytes: int) -> None:
-        """Have an instance's engine write a file of a message to `path`; raise `NotConnected` or `EngineError`."""
+    async def download(self, key: InstanceKey, source: bytes, path: Path, *, size_bytes: int, limit_bytes: int) -> None:
+        """Have an instance's engine write a file of a message to `path`.
+
+        Raises `MediaTooLarge` when what comes is larger than the limit, whatever its message says, `NotConnected`, and
+        `EngineError`.
+        """
         actor = self.directory.actors.get(key)
         engine = actor.engine if actor is not None else None
         if engine is None:
             raise NotConnected
-        await transfer.download(engine, source, path, size_bytes)
+        try:
+            await transfer.download(engine, source, path, size_bytes=size_bytes, limit_bytes=limit_bytes)
+        except transfer.DownloadTooLarge:
+            raise MediaTooLarge(max_bytes=limit_bytes) from None

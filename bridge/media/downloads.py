@@ -40,8 +40,11 @@ class Engines(Protocol):
     def online(self) -> Collection[InstanceKey]:
         """Return the instances that could download now."""
 
-    async def download(self, key: InstanceKey, source: bytes, path: Path, size_bytes: int) -> None:
-        """Write the file that a serialised `waE2E.Message` names to `path`; raise `BridgeError`."""
+    async def download(self, key: InstanceKey, source: bytes, path: Path, *, size_bytes: int, limit_bytes: int) -> None:
+        """Write the file that a serialised `waE2E.Message` names to `path`, unless it is larger than the limit.
+
+        `size_bytes` is what the message says of it. Raises `MediaTooLarge`, `BridgeError`.
+        """
 
     async def emit(self, key: InstanceKey, event: Event) -> None:
         """Store an event of the instance; raise `BridgeError`."""
@@ -137,7 +140,9 @@ class Downloads:
         if row.size_bytes > limit:
             raise MediaTooLarge(max_bytes=limit, size_bytes=row.size_bytes)
         with self._library.spool.name() as path:
-            await self._engines.download(row.instance_key, row.source or b"", path, row.size_bytes)
+            await self._engines.download(
+                row.instance_key, row.source or b"", path, size_bytes=row.size_bytes, limit_bytes=limit
+            )
             file = await self._library.spool.measure(path, limit)
             await self._library.keep(file)
         found = sniff(file.head, row.filename)

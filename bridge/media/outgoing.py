@@ -11,6 +11,7 @@ from bridge.domain.ids import InstanceKey
 from bridge.domain.media import Kind
 from bridge.media.errors import MediaUnsuitable
 from bridge.media.fetch import Fetcher
+from bridge.media.flights import Flights
 from bridge.media.jobs import Seen, Task
 from bridge.media.library import Library
 from bridge.media.prepare import Preparer
@@ -74,13 +75,20 @@ class Outgoing:
         self._library = library
         self._fetcher = fetcher
         self._preparer = preparer
+        self._flights: Flights[tuple[InstanceKey, Wanted], MediaRow] = Flights()
 
     async def prepare(self, instance: InstanceKey, wanted: Wanted) -> MediaRow:
         """Return the file as it is to be sent, with the facts that its message shows.
 
-        Raises `UrlRefused`, the errors of bridge.media.errors, and `StoreUnavailable`. Whatever it raises, no file
-        stays that nobody refers to.
+        Who wants the same of a URL that is being fetched already gets the same file: a call that is repeated while the
+        first one runs fetches nothing. Raises `UrlRefused`, the errors of bridge.media.errors, and `StoreUnavailable`.
+        Whatever it raises, no file stays that nobody refers to.
         """
+        if wanted.url is None:
+            return await self._prepare(instance, wanted)
+        return await self._flights.join((instance, wanted), lambda: self._prepare(instance, wanted))
+
+    async def _prepare(self, instance: InstanceKey, wanted: Wanted) -> MediaRow:
         async with self._given(instance, wanted) as given:
             mime_type = _judge(wanted, given)
             made = given

@@ -55,6 +55,22 @@ async def exchange(stream: trio.SocketStream, request: bytes = REQUEST) -> bytes
     return received
 
 
+async def test_a_port_that_the_system_chooses_is_known_before_it_is_listened_on() -> None:
+    server, stop = HttpServer(hello, host="127.0.0.1", port=0), trio.Event()
+    assert server.url == ""
+    server.reserve()
+    reserved = server.url
+    port = int(reserved.rpartition(":")[2])
+    with pytest.raises(OSError, match=r"127\.0\.0\.1"):
+        await trio.open_tcp_stream("127.0.0.1", port)
+    async with trio.open_nursery() as nursery:
+        bound = await nursery.start(partial(server.run, stop=stop))
+        assert (bound.port, server.url) == (port, reserved)
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            assert (await exchange(stream)).endswith(b"hello")
+        stop.set()
+
+
 # --- cure 1: one bad connection never ends the server -----------------------------------------------------------------
 
 

@@ -6,16 +6,23 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from bridge.domain.ids import InstanceKey
 from bridge.domain.media import media_id
 from bridge.ids import new_instance_key
 from bridge.media.errors import MediaGone, MediaNotFound, MediaNotRetryable, MediaPending
+from bridge.media.fetch import Fetcher
 from bridge.media.files import LocalFiles, spool_of
 from bridge.media.library import Keeping, Library
+from bridge.media.outgoing import Outgoing, Wanted
+from bridge.media.prepare import Preparer
 from bridge.media.spool import Spooled
+from bridge.net.guard import Guard
 from bridge.store.media import Expected, MediaRow
 from bridge.store.store import Store
+from tests.support import samples
+from tests.support.fileserver import response, server
 
 HOUR_S = 3600.0
 
@@ -218,3 +225,31 @@ async def test_a_file_that_has_vanished_is_gone_and_no_crash(rig: Rig) -> None:
     with pytest.raises(MediaGone):
         async with rig.library.borrow(row):
             pass
+
+
+async def test_a_url_that_is_wanted_again_while_it_is_fetched_is_fetched_once(rig: Rig) -> None:
+    """As by a call that is repeated with its Idempotency-Key while the first one is still fetching."""
+    asked_for, go = trio.Event(), trio.Event()
+
+    async def slowly(stream: trio.SocketStream, _: str) -> None:
+        asked_for.set()
+        await go.wait()
+        await stream.send_all(response(body=samples.pdf()))
+
+    got: list[MediaRow] = []
+    async with server({"/f.pdf": slowly}) as (port, asked), trio.open_nursery() as nursery:
+        guard = Guard((f"127.0.0.1:{port}",))
+        outgoing = Outgoing(rig.library, Fetcher(guard, timeout_s=30), Preparer())
+
+        async def prepare() -> None:
+            got.append(await outgoing.prepare(rig.key, Wanted("document", f"http://127.0.0.1:{port}/f.pdf")))
+
+        nursery.start_soon(prepare)
+        await asked_for.wait()
+        nursery.start_soon(prepare)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        go.set()
+        with trio.fail_after(20):
+            while len(got) < 2:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+    assert (asked, got[0].id) == (["/f.pdf"], got[1].id)

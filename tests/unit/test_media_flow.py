@@ -19,6 +19,7 @@ from bridge.domain.ids import InstanceKey, MediaId
 from bridge.domain.media import GONE_ATTEMPTS, WAITS_S
 from bridge.engine.errors import EngineError
 from bridge.engine.host.transfers import BadAnswer, NoTurn, Transfers, Turns
+from bridge.engine.wire import TOO_LARGE
 from bridge.media.downloads import AT_ONCE, PER_INSTANCE, Downloads
 from bridge.media.links import Links
 from bridge.media.shown import Showing
@@ -91,7 +92,7 @@ class Engine:
     def online(self) -> list[InstanceKey]:
         return [KEY, InstanceKey("b" * 32)] if self.is_online else []
 
-    async def download(self, key: InstanceKey, source: bytes, path: Path, size_bytes: int) -> None:
+    async def download(self, key: InstanceKey, source: bytes, path: Path, *, size_bytes: int, limit_bytes: int) -> None:
         self.tries.append(trio.current_time())
         self.under_way.append(key)
         if self.error is None:
@@ -238,16 +239,26 @@ def test_a_download_goes_from_the_librarys_memory_to_the_disk(tmp_path: Path) ->
 
     content = bytes(range(256)) * 5000
     binder = _Binder(neonize_pb.DownloadReturnFunction(Binary=content).SerializeToString())
-    assert Transfers(binder).download(b"c", b"m", str(tmp_path / "f")) == b""
+    assert Transfers(binder).download(b"c", b"m", str(tmp_path / "f"), len(content)) == b""
     assert (tmp_path / "f").read_bytes() == content
     assert len(binder.freed) == 1
     failed = _Binder(neonize_pb.DownloadReturnFunction(Error="no").SerializeToString())
-    assert Transfers(failed).download(b"c", b"m", str(tmp_path / "g")) == b"no"
+    assert Transfers(failed).download(b"c", b"m", str(tmp_path / "g"), 1) == b"no"
     assert not (tmp_path / "g").exists()
     cut = _Binder(neonize_pb.DownloadReturnFunction(Binary=content).SerializeToString()[:-9])
     with pytest.raises(BadAnswer):
-        Transfers(cut).download(b"c", b"m", str(tmp_path / "h"))
+        Transfers(cut).download(b"c", b"m", str(tmp_path / "h"), len(content))
     assert len(cut.freed) == 1
+
+
+def test_a_file_above_the_limit_is_not_written_whatever_its_message_says(tmp_path: Path) -> None:
+    from bridge.protos import neonize_pb
+
+    binder = _Binder(neonize_pb.DownloadReturnFunction(Binary=bytes(1000)).SerializeToString())
+    assert Transfers(binder).download(b"c", b"m", str(tmp_path / "f"), 999) == TOO_LARGE
+    assert not (tmp_path / "f").exists()
+    assert len(binder.freed) == 1
+    assert Transfers(binder).download(b"c", b"m", str(tmp_path / "f"), 1000) == b""
 
 
 def test_every_wrapping_of_a_file_names_it_and_an_address_of_ours_is_preferred() -> None:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bridge.engine.wire import TOO_LARGE
+
 LARGE_BYTES = 16 * 1024 * 1024
 LARGE_AT_ONCE = 1
 SMALL_AT_ONCE = 6
@@ -71,8 +73,10 @@ class Transfers:
             finally:
                 del first  # the mapping cannot be closed before
 
-    def download(self, client: bytes, message: bytes, path: str) -> bytes:
+    def download(self, client: bytes, message: bytes, path: str, limit_bytes: int) -> bytes:
         """Write the file that a serialised `waE2E.Message` names to `path`; return the error, empty when there is none.
+
+        A file above the limit is not written, whatever its message says of its size: `TOO_LARGE`.
 
         Raises `OSError` when the disk does not take it, `BadAnswer`.
         """
@@ -89,6 +93,8 @@ class Transfers:
                 for field, start, stop in _fields(view):
                     if field == _ERROR:
                         error = bytes(view[start:stop])
+                    elif field == _BINARY and stop - start > limit_bytes:
+                        return TOO_LARGE
                     elif field == _BINARY:
                         _write(path, view, start, stop)
                 return error

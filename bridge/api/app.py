@@ -15,6 +15,7 @@ from bridge.api.auth import Gate
 from bridge.api.call import Call, Route
 from bridge.api.context import ApiContext
 from bridge.api.edge import LOGGED, REQUEST_ID, ROUTE, Edge
+from bridge.api.once import answer_once
 from bridge.api.problems import JSON, Answer, for_error
 from bridge.api.routes import (
     audit,
@@ -119,7 +120,7 @@ async def _admit(route: Route, call: Call, gate: Gate) -> Response:
     gate.allow(call.caller, route.access, route.reached)
     if "key" in call.path and call.only is not None:
         call.instance()  # before the handler does anything
-    return await route.handler(call)
+    return await answer_once(call, route, route.handler)
 
 
 async def _on_error(error: Exception) -> Response:

@@ -21,15 +21,21 @@ _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
 
 async def read_json(request: Request, headers: Mapping[bytes, bytes], kind: type[T], max_bytes: int) -> T:
     """Return the body as a `kind`; an empty one counts as `{}`. Raises what 400, 408, 413 and 415 are made from."""
+    raw = await read_raw(request, headers, max_bytes)
+    return decode(raw if raw.strip() else b"{}", kind)
+
+
+async def read_raw(request: Request, headers: Mapping[bytes, bytes], max_bytes: int, *, keep: bool = False) -> bytes:
+    """Return the bytes of a body that is JSON by its type, or empty; with `keep` it can be read once more."""
     announced = headers.get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > max_bytes:
         raise BodyTooLarge(max_bytes=max_bytes)
-    raw: bytes = await request.get_data(cache=False, as_text=False, parse_form_data=False)
+    raw: bytes = await request.get_data(cache=keep, as_text=False, parse_form_data=False)
     if request.scope.get(TOO_LARGE):
         raise BodyTooLarge(max_bytes=max_bytes)
     if raw.strip() and not is_json(headers.get(b"content-type", b"")):
         raise NotJson
-    return decode(raw if raw.strip() else b"{}", kind)
+    return raw
 
 
 def is_json(content_type: bytes) -> bool:

@@ -104,6 +104,13 @@ class Call:
         if shield.cancelled_caught:
             raise TimedOut
 
+    @contextmanager
+    def shielded(self, limit_s: float) -> Iterator[None]:
+        """Finish what is in here within `limit_s`, or leave it: to tidy up behind a call that may have ended."""
+        shields: Shields = self.request.scope[SCOPE_KEY]
+        with shields.hold(limit_s):
+            yield
+
 
 Handler = Callable[[Call], Awaitable[Response]]
 
@@ -124,6 +131,9 @@ class Route:
     reach: Reach | None = None
     body_bytes: int | None = None
     """The largest body it takes; None: `Limits.body_bytes`."""
+    keeps_answer: bool = True
+    """Of a POST: whether its answer is kept for a repeat with the same Idempotency-Key (`bridge.api.once`). False where
+    the call has a memory of its own, streams, or answers with a secret."""
     streams: bool = False
     """Whether the handler takes the body piece by piece, and says so (`bridge.api.edge.Inflow`)."""
 

@@ -194,7 +194,7 @@ def refused_with(route: Route, operation: Operation) -> dict[int, list[str]]:
         "cursor": "cursor" in operation.query,
         "instance": "<key>" in route.path,
         "names_instance": "instance_key" in getattr(operation.body, "__struct_fields__", ()),
-        "repeatable": "Idempotency-Key" in operation.headers,
+        "repeatable": "Idempotency-Key" in headers_of(route, operation),
     }
     codes = of_call(f"{route.method} {path_of(route)}", form=frozenset(name for name, has in form.items() if has))
     found: dict[int, list[str]] = {}
@@ -203,12 +203,18 @@ def refused_with(route: Route, operation: Operation) -> dict[int, list[str]]:
     return found
 
 
+def headers_of(route: Route, operation: Operation) -> Mapping[str, Schema]:
+    """Return the headers that a call reads; that a POST keeps its answer is said by its route."""
+    kept = route.method == "POST" and route.access is not None and route.keeps_answer
+    return {**operation.headers, **REPEATABLE} if kept else operation.headers
+
+
 def _parameters(route: Route, operation: Operation) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for name in re.findall(r"<(\w+)>", route.path):
         schema: Schema = {"type": "string", "examples": [KEY]} if name == "key" else {"type": "string"}
         found.append({"name": name, "in": "path", "required": True, "schema": schema})
-    for place, parameters in (("query", operation.query), ("header", operation.headers)):
+    for place, parameters in (("query", operation.query), ("header", headers_of(route, operation))):
         for name, schema in parameters.items():
             plain = {key: value for key, value in schema.items() if key != "description"}
             found.append({"name": name, "in": place, "description": schema["description"], "schema": plain})

@@ -1,6 +1,7 @@
 """What the API needs of the store: the repositories that its handlers use themselves, as the API sees them."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 import trio
@@ -14,6 +15,7 @@ from bridge.store.feed import Batch, Filter
 from bridge.store.instance_log import LogRow
 from bridge.store.messages import StoredMessage
 from bridge.store.replays import ReplayRow, Selection
+from bridge.store.replies import Asked, Reply
 from bridge.store.rows import AuditRow, CommandRow, InstanceRow, KeyRow, NewKey, Page
 
 
@@ -146,6 +148,14 @@ class InstanceLog(Protocol):
     async def page(self, key: InstanceKey, *, last_seq: int, limit: int, cursor: str | None) -> Page[LogRow]: ...
 
 
+class Replies(Protocol):
+    """What calls with an Idempotency-Key have answered."""
+
+    async def begin(self, asked: Asked, /) -> Reply | datetime: ...
+    async def finish(self, asked: Asked, begun_at: datetime, reply: Reply, /) -> None: ...
+    async def forget(self, asked: Asked, begun_at: datetime, /) -> None: ...
+
+
 class ApiStore(Protocol):
     """The part of the store that handlers use themselves."""
 
@@ -173,3 +183,5 @@ class ApiStore(Protocol):
     def messages(self) -> Messages: ...
     @property
     def commands(self) -> Commands: ...
+    @property
+    def replies(self) -> Replies: ...

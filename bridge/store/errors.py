@@ -50,6 +50,14 @@ class IdempotencyMismatch(StoreError):
     status: ClassVar[int] = 422
 
 
+class InProgress(StoreError):
+    """The request with this Idempotency-Key is still running: ask again with the same key."""
+
+    code: ClassVar[str] = "in_progress"
+    status: ClassVar[int] = 409
+    retryable: ClassVar[bool] = True
+
+
 class CommandClosed(StoreError):
     """The command has a result already: it keeps that."""
 

@@ -23,7 +23,7 @@ class Housekeeping:
         removed: dict[str, int] = {}
         parameters = {"commands_s": COMMANDS_S, "audit_s": audit_s}
         async with self._pool.connection() as conn:
-            for kind in ("commands", "endpoints", "keys", "audit"):
+            for kind in ("commands", "replies", "endpoints", "keys", "audit"):
                 cursor = await conn.execute(SQL[kind], parameters)
                 removed[kind] = cursor.rowcount
         return removed

@@ -32,6 +32,7 @@ from bridge.store.notices import Notices
 from bridge.store.pool import Pool, conninfo_for
 from bridge.store.queries import load
 from bridge.store.replays import Replays
+from bridge.store.replies import Replies
 from bridge.store.retention import Retention
 from bridge.store.settings import Settings
 from bridge.store.trio_psycopg import TrioConnection
@@ -68,6 +69,7 @@ class Store:
         self.endpoints = Endpoints(self.pool, vault)
         self.notices = Notices(self.pool)
         self.replays = Replays(self.pool)
+        self.replies = Replies(self.pool)
         self.retention = Retention(self.pool)
         self.deliveries = Deliveries(self.pool, vault)
         self.housekeeping = Housekeeping(self.pool)

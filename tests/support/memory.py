@@ -9,7 +9,9 @@ import trio
 from bridge.domain.ids import EndpointId, Epoch, InstanceKey
 from bridge.errors import BridgeError
 from bridge.store.contacts import ContactRow
+from bridge.store.errors import IdempotencyMismatch, InProgress
 from bridge.store.instance_log import LogRow
+from bridge.store.replies import Asked, Reply
 from bridge.store.rows import InstanceRow, Page
 from tests.support.keys import MemoryAudit, MemoryKeys
 
@@ -73,6 +75,31 @@ class MemoryLog:
 
 
 @dataclass
+class MemoryReplies:
+    """Answers of calls with an Idempotency-Key; None for one that runs."""
+
+    kept: dict[tuple[str, str, str], tuple[Asked, datetime, Reply | None]] = field(default_factory=dict)
+
+    async def begin(self, asked: Asked) -> Reply | datetime:
+        key = (asked.key_id, asked.route, asked.idempotency_key)
+        if key not in self.kept:
+            self.kept[key] = (asked, now(), None)
+            return self.kept[key][1]
+        earlier, _, reply = self.kept[key]
+        if earlier.request_hash != asked.request_hash:
+            raise IdempotencyMismatch
+        if reply is None:
+            raise InProgress
+        return reply
+
+    async def finish(self, asked: Asked, begun_at: datetime, reply: Reply) -> None:
+        self.kept[asked.key_id, asked.route, asked.idempotency_key] = (asked, begun_at, reply)
+
+    async def forget(self, asked: Asked, begun_at: datetime) -> None:
+        del self.kept[asked.key_id, asked.route, asked.idempotency_key]
+
+
+@dataclass
 class MemoryStore:
     """Instances, endpoints and keys; `broken` makes calls on the first two, whose repositories it is itself, fail."""
 
@@ -83,6 +110,7 @@ class MemoryStore:
     broken: BridgeError | None = None
     contacts: MemoryContacts = field(default_factory=MemoryContacts)
     log: MemoryLog = field(default_factory=MemoryLog)
+    replies: MemoryReplies = field(default_factory=MemoryReplies)
 
     @property
     def instances(self) -> "MemoryStore":

@@ -32,7 +32,7 @@ def routes(context: ApiContext) -> tuple[Route, ...]:
     calls = DeliveryCalls(context, WebhookCalls(context))
     return (
         Route("GET", "/webhooks/<webhook>/deliveries", calls.list, Access.READ, Reach.SHOWN),
-        Route("POST", "/webhooks/<webhook>/replay", calls.replay, Access.MANAGE, Reach.SHOWN),
+        Route("POST", "/webhooks/<webhook>/replay", calls.replay, Access.MANAGE, Reach.SHOWN, keeps_answer=False),
         Route("GET", "/webhooks/<webhook>/replays", calls.replays, Access.READ, Reach.SHOWN),
         Route("GET", "/replays/<replay>", calls.progress, Access.READ, Reach.SHOWN),
         Route("DELETE", "/replays/<replay>", calls.cancel, Access.MANAGE, Reach.SHOWN),

@@ -37,7 +37,7 @@ class CommandTaken(Struct, frozen=True):
 
 
 def routes(context: ApiContext) -> tuple[Route, ...]:
-    return (Route("POST", "/webhook", HookCalls(context).command, Access.SEND, Reach.ONE),)
+    return (Route("POST", "/webhook", HookCalls(context).command, Access.SEND, Reach.ONE, keeps_answer=False),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ _CONNECTING = {
 def routes(context: ApiContext) -> tuple[Route, ...]:
     calls = InstanceCalls(context)
     return (
-        Route("POST", "/instance/create", calls.create, Access.MANAGE),
+        Route("POST", "/instance/create", calls.create, Access.MANAGE, keeps_answer=False),
         Route("POST", "/instance/connect", calls.connect, Access.MANAGE, Reach.ONE),
         Route("GET", "/instances", calls.list, Access.READ, Reach.SHOWN),
         Route("GET", "/instance/<key>", calls.get, Access.READ),

@@ -28,7 +28,7 @@ def routes(context: ApiContext, gate: Gate) -> tuple[Route, ...]:
     calls = KeyCalls(context, gate)
     return (
         Route("GET", "/keys", calls.list, Access.ADMIN),
-        Route("POST", "/keys", calls.create, Access.ADMIN),
+        Route("POST", "/keys", calls.create, Access.ADMIN, keeps_answer=False),
         Route("GET", "/keys/self", calls.own, Access.READ, Reach.SHOWN),
         Route("DELETE", "/keys/<key_id>", calls.revoke, Access.ADMIN),
     )

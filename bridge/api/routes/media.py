@@ -36,7 +36,7 @@ def routes(context: ApiContext, gate: Gate) -> tuple[Route, ...]:
     calls = MediaCalls(context, gate)
     largest = context.limits.media_bytes + MULTIPART_BYTES
     return (
-        Route("POST", "/media/<key>", calls.upload, Access.SEND, body_bytes=largest, streams=True),
+        Route("POST", "/media/<key>", calls.upload, Access.SEND, body_bytes=largest, keeps_answer=False, streams=True),
         Route("GET", "/media/<key>/<id>", calls.by_id, None),
         Route("GET", "/media/<key>/<date>/<file>", calls.by_path, None),
         Route("POST", "/media/<key>/<id>/retry", calls.again, Access.SEND),

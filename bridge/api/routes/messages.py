@@ -41,6 +41,7 @@ def routes(context: ApiContext) -> tuple[Route, ...]:
             Access.SEND,
             Reach.ONE,
             body_bytes=largest if send.with_file else None,
+            keeps_answer=False,
         )
         for send in (*SENDS, *FILE_SENDS)
     )

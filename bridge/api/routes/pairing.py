@@ -28,7 +28,7 @@ def routes(context: ApiContext) -> tuple[Route, ...]:
     return (
         Route("GET", "/instance/<key>/qr", calls.qr, Access.MANAGE),
         Route("GET", "/instance/<key>/qr/stream", calls.stream, Access.MANAGE),
-        Route("POST", "/instance/<key>/pair-code", calls.pair_code, Access.MANAGE),
+        Route("POST", "/instance/<key>/pair-code", calls.pair_code, Access.MANAGE, keeps_answer=False),
         Route("GET", "/instance/<key>/passkey", calls.passkey, Access.MANAGE),
         Route("POST", "/instance/<key>/passkey", calls.passkey, Access.MANAGE),
     )

@@ -30,11 +30,13 @@ def routes(context: ApiContext) -> tuple[Route, ...]:
     calls = WebhookCalls(context)
     return (
         Route("GET", "/webhooks", calls.list, Access.READ, Reach.SHOWN),
-        Route("POST", "/webhooks", calls.create, Access.MANAGE, Reach.SHOWN),
+        Route("POST", "/webhooks", calls.create, Access.MANAGE, Reach.SHOWN, keeps_answer=False),
         Route("GET", "/webhooks/<webhook>", calls.get, Access.READ, Reach.SHOWN),
         Route("PATCH", "/webhooks/<webhook>", calls.change, Access.MANAGE, Reach.SHOWN),
         Route("DELETE", "/webhooks/<webhook>", calls.delete, Access.MANAGE, Reach.SHOWN),
-        Route("POST", "/webhooks/<webhook>/rotate-secret", calls.rotate, Access.MANAGE, Reach.SHOWN),
+        Route(
+            "POST", "/webhooks/<webhook>/rotate-secret", calls.rotate, Access.MANAGE, Reach.SHOWN, keeps_answer=False
+        ),
         Route("POST", "/webhooks/<webhook>/test", calls.test, Access.MANAGE, Reach.SHOWN),
         Route("POST", "/webhooks/<webhook>/pause", calls.pause, Access.MANAGE, Reach.SHOWN),
         Route("POST", "/webhooks/<webhook>/resume", calls.resume, Access.MANAGE, Reach.SHOWN),

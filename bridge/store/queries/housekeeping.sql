@@ -3,6 +3,13 @@
 delete from bridge.command
  where id in (select id from bridge.command where finished_at < now() - %(commands_s)s * interval '1 second' limit 5000);
 
+-- name: replies
+-- So are the answers of other calls, and what calls that were cut off have left.
+delete from bridge.reply
+ where (key_id, route, idempotency_key) in (
+    select key_id, route, idempotency_key from bridge.reply
+     where begun_at < now() - %(commands_s)s * interval '1 second' limit 5000);
+
 -- name: endpoints
 -- An endpoint of an instance that was deleted goes when everything for it has been delivered. A new instance's endpoint is
 -- there a moment before it.

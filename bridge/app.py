@@ -25,7 +25,9 @@ from bridge.errors import BridgeError
 from bridge.ids import new_key_id, new_node_id
 from bridge.instances.attach import Attacher
 from bridge.instances.directory import Directory
+from bridge.instances.engine_notes import NoteTeller
 from bridge.instances.files import InstanceFiles
+from bridge.instances.numbers import Numbers
 from bridge.instances.parts import Parts
 from bridge.janitor import Janitor
 from bridge.keyform import hint, make_key
@@ -110,7 +112,9 @@ class App:
         self.directory = Directory(parts)
         guard = Guard(settings.webhook_allow)
         self.dispatcher = Dispatcher(self.store, node=self.node, poster=Poster(guard))
-        self.downloads = Downloads(self.media.library, self.media.showing, InstanceFiles(self.directory))
+        files = InstanceFiles(self.directory)
+        self.downloads = Downloads(self.media.library, self.media.showing, files)
+        notes = NoteTeller(self.store.engine_notes, Numbers(self.store.contacts.numbers), files.emit)
         self.media.on_again = incoming.on_expected = self.downloads.wake
         self.store.events.on_commit(self.dispatcher.wake)
         self.replayer = Replayer(self.store, wake=self.dispatcher.wake)
@@ -157,6 +161,7 @@ class App:
                     start_timeout_s=300,
                     inspect=self.directory.snapshot,
                 ),
+                ChildSpec("notes", notes.run),
                 ChildSpec("webhooks", self.dispatcher.run, inspect=lambda: asdict(self.dispatcher.stats)),
                 ChildSpec("replays", self.replayer.run),
                 ChildSpec("downloads", self.downloads.run, inspect=self.downloads.detail),

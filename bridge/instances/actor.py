@@ -279,6 +279,7 @@ class InstanceActor(Actor[Message]):
                 self._open_engine(pairing=isinstance(effect, fx.OpenPairing))
             case fx.AwaitAppState():
                 await settled(self._store.instances, self.inbox.view.jid)
+                await self._store.engine_notes.forget(self.inbox.view.jid or "")
             case fx.CloseSession():
                 await self._close_engine()
             case fx.SaveIdentity(jid, lid):

@@ -169,7 +169,7 @@ class Instances:
         return AppState(*row)
 
     async def tune_engine_tables(self) -> None:
-        """Spare the engine commits that change nothing, as soon as whatsmeow has made its tables."""
+        """Spare the engine commits that change nothing, and note what it does not tell, once it has its tables."""
         async with self._pool.connection() as conn:
             await conn.execute(_SQL["tune_engine_tables"])
 

@@ -17,6 +17,7 @@ from bridge.store.consumers import Consumers
 from bridge.store.contacts import Contacts
 from bridge.store.deliveries import Deliveries
 from bridge.store.endpoints import Endpoints
+from bridge.store.engine_notes import EngineNotes
 from bridge.store.errors import StoreUnavailable
 from bridge.store.events import Ingest
 from bridge.store.feed import Feed
@@ -68,6 +69,7 @@ class Store:
         self.events.on_stored(self.feed.wake)
         self.endpoints = Endpoints(self.pool, vault)
         self.notices = Notices(self.pool)
+        self.engine_notes = EngineNotes(self.pool)
         self.replays = Replays(self.pool)
         self.replies = Replies(self.pool)
         self.retention = Retention(self.pool)

@@ -25,6 +25,16 @@ CANNOT: Final = (
         "UserInfo.VerifiedName",
     ),
     Cannot("the id of a changed profile picture", "the Picture event has no field for it", "Picture.PictureID"),
+    Cannot(
+        "messages deleted for oneself on another device",
+        "the event is not forwarded, and whatsmeow stores nothing of it",
+        "DeleteForMe",
+    ),
+    Cannot(
+        "the end of an app state sync",
+        "the event is not forwarded, and what whatsmeow stores grows with each part of it",
+        "AppStateSyncComplete",
+    ),
     Cannot("the new value in an event of a privacy setting", "it says which setting, not what to", "NewSettings"),
     Cannot(
         "an answer of set_privacy_setting",

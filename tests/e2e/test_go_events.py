@@ -253,6 +253,26 @@ def test_event_group_info_update(world: World) -> None:
     world.event("group_info_update", chat_id=world.group, changes={"subject": "Journey"})
 
 
+def test_event_push_name_update(world: World) -> None:
+    number = "4915100000007"
+    world.sandbox.post("/phones", json={"phone": number, "name": "Cleo"})
+    world.event("message_received", message_id=world.phone("/send", number, to=PHONE, text="hi")["message_id"])
+    world.sandbox.patch(f"/phones/{number}", json={"name": "Cleopatra"})
+    world.event("message_received", message_id=world.phone("/send", number, to=PHONE, text="it is me")["message_id"])
+    data = world.event("push_name_update", push_name="Cleopatra")["data"]
+    assert (data["old_push_name"], data["from"], data["changes"]) == ("Cleo", number, {"push_name": "Cleopatra"})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("archived", True), ("pinned", True), ("muted_until", 4_000_000_000)], ids=str
+)
+def test_event_app_state_update(world: World, field: str, value: object) -> None:
+    world.phone("/chats", PHONE, chat=SHORT, **{field: value})
+    told = until(lambda: [one for one in world.events("app_state_update") if field in one["data"]["changes"]])
+    data = told[0]["data"]
+    assert (data["changes"][field], bool(data["chat_id"])) == (value, True)
+
+
 def test_event_history_sync(world: World) -> None:
     world.phone("/history", PHONE, messages=[{"chat": CONTACT, "text": "long ago", "at": 1_600_000_000}])
     until(lambda: world.events("history_sync"))

@@ -88,8 +88,9 @@ delete from bridge.instance where key = %(key)s
 select to_regclass('whatsapp.whatsmeow_device') is not null as ready
 
 -- name: tune_engine_tables
--- Spares commits of the engine that change nothing, once its tables are there; see the migration.
-select bridge.tune_engine_tables()
+-- Spares commits of the engine that change nothing, and has noted what it does not tell, once its tables are there; see
+-- the migrations.
+select bridge.tune_engine_tables(), bridge.watch_engine_tables()
 
 -- name: device_exists
 -- Whether whatsmeow has the keys of this device.

@@ -44,6 +44,21 @@ async def test_postgresql_that_crashes_in_traffic_costs_no_event_and_needs_nobod
     assert report.crashes == 2 and report.duplicates <= report.crashes * CLAIM_MAX, report
 
 
+async def test_what_comes_twice_after_a_crash_of_postgresql_is_what_was_not_recorded_on_disk(
+    tmp_path: Path, measured: Callable[[str], None]
+) -> None:
+    """Settlements commit without waiting for the disk: those of the last moment are taken back, and no others."""
+    plan = Plan(seed(), events=1_500, chats=40, instances=3, pause_s=0.02)
+    async with crashing_postgres(tmp_path / "postgres") as postgres, world(plan, postgres.url) as running:
+        await running.crashes_under_way(postgres.crash, 2, stopped=True)
+        for receiver in running.receivers:
+            receiver.stay()
+        await running.finish(deadline_s=120)
+        report = running.report()
+    measured(f"PostgreSQL crashed under a stopped driver, seed {plan.seed}: {report}")
+    assert report.ok and report.crashes == 2, report
+
+
 async def test_a_thousand_events_outlast_a_receiver_that_is_away_and_a_bridge_that_is_killed(
     database_url: str, measured: Callable[[str], None]
 ) -> None:

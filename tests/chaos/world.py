@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -98,6 +99,10 @@ class World:
         await self._output.aclose()
         for receiver in self.receivers:
             await receiver.quiet()
+        await self._note_unrecorded()
+
+    async def _note_unrecorded(self) -> None:
+        """Note what was taken and is not recorded: that may come once more."""
         for name, event in await self._pending():
             if event in self._receiver(name).ledger.bodies:
                 self.in_flight[name, event] += 1
@@ -136,17 +141,29 @@ class World:
         self.process.wait()
         await self._output.aclose()
 
-    async def crashes_under_way(self, crash: Callable[[], Awaitable[None]], times: int) -> None:
-        """Crash something else while a driver stores and delivers."""
+    async def crashes_under_way(
+        self, crash: Callable[[], Awaitable[None]], times: int, *, stopped: bool = False
+    ) -> None:
+        """Crash something else while a driver stores and delivers.
+
+        With `stopped` the driver sleeps meanwhile, so that what the crash left unrecorded can be looked at before the
+        driver has mended it.
+        """
         self.start(self.plan.events)
+        assert self.process is not None
         for _ in range(times):
             with trio.move_on_after(self.rng.uniform(0.5, 2.0)):
                 await self.listen()
             assert self.taken < self.plan.events * len(self.receivers), (
                 "the crash came too late: more events are needed"
             )
+            if stopped:
+                self.process.send_signal(signal.SIGSTOP)
             await crash()
             self.crashes += 1
+            if stopped:
+                await self._note_unrecorded()
+                self.process.send_signal(signal.SIGCONT)
 
     @property
     def taken(self) -> int:

@@ -346,8 +346,8 @@ nothing_secret() {
 quietly build
 say "built"
 # by the engine's own command, which is not the one of compose
-[[ ${COMPOSE[*]} == docker* ]] && engine=docker || engine=podman
-sized=$(ops/docker/size.sh "$engine" whatsapp-bridge:local) || fail "the image of the bridge is too large: $sized"
+[[ ${COMPOSE[*]} == docker* ]] && engine=${ENGINE:-docker} || engine=${ENGINE:-podman}
+sized=$(ops/docker/size.sh "$engine" whatsapp-bridge:local) || fail "the size of the bridge's image, asked of $engine (ENGINE=... names another): $sized"
 say "$sized"
 quietly up -d
 ready

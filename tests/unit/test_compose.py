@@ -94,3 +94,21 @@ def test_a_package_that_has_changed_stops_the_build(tmp_path: Path) -> None:
     assert set(slim.remove(tmp_path)) == set(slim.UNREAD) - {"tests"}
     assert not (tmp_path / "tests").exists()
     assert slim.main(tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    ("layer", "status"),
+    [("215MB", 0), ("215 MB", 0), ("299.9MB", 0), ("301MB", 1), ("301 MB", 1), ("0.4GB", 1), ("0B", 2)],
+)
+def test_an_image_that_is_too_large_is_refused(tmp_path: Path, layer: str, status: int) -> None:
+    """What docker and podman tell of its layers, the newest first; those below our first LABEL are the base's."""
+    engine = tmp_path / "engine"
+    ours = f'0B CMD ["serve"]\n{layer} COPY /opt/venv\n0B LABEL org.opencontainers.image.title=whatsapp-bridge'
+    engine.write_text(f"#!/bin/sh\ncat <<'HISTORY'\n{ours}\n900MB COPY usr-local\nHISTORY\n")
+    engine.chmod(0o700)
+    done = subprocess.run(
+        [DOCKER / "size.sh", engine, "image"], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    if status != 2:
+        assert "base here 900 MB" in done.stdout

@@ -198,32 +198,8 @@ talk() {
   say "$1: a text came in and one went out"
 }
 
-# One out, for which a thumbnail is made, in a process that is isolated from its environment; one in, whose link has to
-# work where the event arrives.
-PICTURE=docs/images/dashboard-phone.png
-link_of_picture() {
-  stored "type=message.received&limit=1000" | python3 -c '
-import json, sys
-print(next(link for e in json.load(sys.stdin)["events"] if (link := e["body"]["data"].get("local_file_url"))))'
-}
-picture_readable() {
-  compose exec -T receiver python -c '
-import sys, urllib.request
-sys.exit(len(urllib.request.urlopen(sys.argv[1], timeout=5).read()) != int(sys.argv[2]))' "$link" "$(stat -c %s $PICTURE)"
-}
-picture_arrived() { act "$sandbox/phones/$contact/messages?limit=1000" | grep --quiet '"kind": *"image"'; }
-picture() {
-  printf '{"instance_key": "%s", "phone": "%s", "type": "image", "base64": "%s"}' "${keys[0]}" "$contact" \
-    "$(base64 -w 0 $PICTURE)" >"$folder/picture"
-  until_so "a picture goes out" call -X POST "$api/message/send-media" -H "Idempotency-Key: picture" -d @"$folder/picture"
-  until_so "the picture is on the phone" picture_arrived
-  printf '{"to": "%s", "kind": "image", "file": {"data": "%s", "mime": "image/png"}}' "$phone" "$(base64 -w 0 $PICTURE)" >"$folder/picture"
-  act -X POST "$sandbox/phones/$contact/send" -d @"$folder/picture" >/dev/null || fail "the contact cannot send a picture"
-  until_so "the picture's event" link_of_picture
-  link=$(cat "$folder/last")
-  until_so "the receiver can fetch the picture" picture_readable
-  say "a picture went out, and one came in, which the receiver could fetch"
-}
+# shellcheck source=ops/compose_check_media.sh
+. ops/compose_check_media.sh
 
 receiver_away() {
   quietly stop receiver
@@ -360,6 +336,7 @@ delivers "the first instance"
 pair
 talk "at first"
 picture
+voice
 quietly restart bridge
 ready
 talk "after restart"

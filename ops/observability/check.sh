@@ -3,4 +3,5 @@
 set -eu
 cd "$(dirname "$0")"
 promtool check config prometheus.yml
+promtool check rules rules.yml
 promtool test rules rules_test.yml

@@ -6,7 +6,7 @@ import trio
 
 from bridge.engine import wire
 from bridge.engine.errors import EngineDied, EngineDown, EngineRefused, OutcomeUnknown
-from bridge.engine.process import ChildProcess
+from bridge.engine.process import Process
 from bridge.engine.wire import Call, Close, FromBridge, FromHost, Open, Reply
 
 READ_BYTES = 256 * 1024
@@ -28,7 +28,7 @@ class _Answer:
 class Link:
     """Speaks with one process until it is gone."""
 
-    def __init__(self, process: ChildProcess) -> None:
+    def __init__(self, process: Process) -> None:
         self._process = process
         self._decoder = wire.bridge_side()
         self._calls = 0

@@ -14,6 +14,7 @@ import trio
 from bridge import meters
 from bridge.engine import jids, journal
 from bridge.engine.errors import EngineDown, EngineRefused, JournalBusy
+from bridge.engine.forkserver import ForkServer, host_environment
 from bridge.engine.hostlog import Scrubber
 from bridge.engine.journal import Record
 from bridge.engine.pace import Pace
@@ -71,7 +72,8 @@ class EnginePool:
         self._journal_dir = config.journal_dir
         self._per_host = config.sessions_per_host
         self._retire_after_s = config.retire_after_s
-        self._port_config = _port_config(config)
+        self._fork_server = ForkServer(host_environment(config.sandbox))
+        self._port_config = _port_config(config, self._fork_server)
         self._supervisor = Supervisor(
             "engines",
             intensity=Intensity(5, 60),
@@ -106,10 +108,16 @@ class EnginePool:
                 self._nursery.cancel_scope.cancel()  # whoever waits to retire a host need not any more
         finally:
             self._nursery = None
+            await self._fork_server.close()
 
     def snapshot(self) -> Snapshot:
         """Return the tree of hosts, each with pid, sessions and memory."""
         return self._supervisor.snapshot()
+
+    @property
+    def fork_server_pid(self) -> int:
+        """The process that hosts are forked from; 0 when there is none."""
+        return self._fork_server.pid
 
     async def open(self, key: str, jid: str) -> Session:
         """Start a paired session in a shared host; raise `EngineError`.
@@ -249,7 +257,7 @@ def _cause(error: BaseException) -> str:
     return str(error.__cause__ or error)
 
 
-def _port_config(config: EngineConfig) -> PortConfig:
+def _port_config(config: EngineConfig, fork_server: ForkServer) -> PortConfig:
     url = engine_url(config.database_url, idle_session_timeout_ms=config.idle_session_timeout_ms)
     props = companion_reg.DeviceProps(os=config.device_name, platformType=companion_reg.DeviceProps.CHROME)
     hello = Hello(
@@ -260,4 +268,5 @@ def _port_config(config: EngineConfig) -> PortConfig:
         config.sandbox,
         history=config.history,
     )
-    return PortConfig(hello, Scrubber((config.database_url, *url.secrets)), config.log_dir)
+    scrub = Scrubber((config.database_url, *url.secrets))
+    return PortConfig(hello, scrub, fork_server.start_host, config.log_dir)

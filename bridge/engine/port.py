@@ -1,9 +1,7 @@
 """The bridge's end of one engine host: starts the process, opens and closes sessions on it, sees it end."""
 
-import os
 import shutil
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +9,13 @@ from pathlib import Path
 import structlog
 import trio
 
-import bridge
 from bridge.engine import wire
 from bridge.engine.errors import EngineDown, EngineError, EngineRefused, OutcomeUnknown
 from bridge.engine.hostlog import HostLog, Scrubber
 from bridge.engine.journal import Record
 from bridge.engine.librarylog import LibraryLog
 from bridge.engine.link import Link
-from bridge.engine.process import ChildProcess
+from bridge.engine.process import Process
 from bridge.engine.session import Session
 from bridge.engine.wire import Call, Close, FromHost, Hello, Item, Open, Ping, Pong, Progress, Ready, Reply, Stop
 
@@ -35,13 +32,6 @@ READ_REST_S = 2.0
 CLEAN_UP_S = 10.0
 SHUTDOWN_S = STOP_GRACE_S + 6.0
 """What a supervisor should allow for a stop: the host's own grace, then SIGTERM, then SIGKILL."""
-GARBAGE_PERCENT = "50"
-"""Go's default of 100 costs 4 MB more per host of 25 sessions and saves 5 % of its CPU time."""
-_ENVIRONMENT = (
-    "PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "GOGC", "GOMEMLIMIT", "GODEBUG",
-)  # fmt: skip
-"""What a host may see of our environment: no secret of ours, and no PG* that would change where it connects."""
 
 
 class HostDied(EngineError):
@@ -54,10 +44,12 @@ class HostStartFailed(EngineError):
 
 @dataclass(frozen=True, slots=True)
 class PortConfig:
-    """What every host of a pool is told, and where its stderr goes."""
+    """How every host of a pool is started, what it is told, and where its stderr goes."""
 
     hello: Hello
     scrub: Scrubber
+    start: Callable[[Path], Awaitable[Process]]
+    """Starts a host in a folder; raises `EngineDown`."""
     log_dir: Path | None = None
 
 
@@ -75,7 +67,7 @@ class Port:
         self._on_free = on_free
         self._library_log = LibraryLog(name)
         self._link: Link | None = None
-        self._process: ChildProcess | None = None
+        self._process: Process | None = None
         self._up = trio.Event()
         self._sessions: dict[str, Session] = {}
         self._slots: set[int] = set()
@@ -203,7 +195,7 @@ class Port:
     async def run(self, *, stop: trio.Event, task_status: "trio.TaskStatus[Port]") -> None:
         """Run one process until `stop`; raise `HostDied` when it ends before, `HostStartFailed` if it never begins."""
         folder = _empty_folder(Path(self._config.hello.journal_dir) / ".hosts" / self.name.replace(" ", "-"))
-        process = self._process = self._spawn(folder)
+        process = self._process = await self._config.start(folder)
         link = self._link = Link(process)
         self._fault = ""
         host_log = HostLog(self._config.scrub, self._log_path(), on_line=self._library_log.take)
@@ -229,18 +221,7 @@ class Port:
             log.error("engine.host_died", host=self.name, pid=process.pid, how=how, log=list(host_log.tail)[-8:])
             raise (HostDied if was_up else HostStartFailed)(f"{how}. {host_log.cause()}")
 
-    def _spawn(self, folder: Path) -> ChildProcess:
-        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        environment["PYTHONPATH"] = str(Path(bridge.__file__).parent.parent)
-        environment.setdefault("GOGC", GARBAGE_PERCENT)
-        environment["MALLOC_ARENA_MAX"] = "2"  # two threads a session would have an arena each
-        sandbox = self._config.hello.sandbox
-        if sandbox is not None:
-            environment["SSL_CERT_FILE"] = sandbox.ca_file
-        # -P: the folder is empty, and nothing in it should ever be imported
-        return ChildProcess([sys.executable, "-P", "-m", "bridge.engine.host"], environment=environment, folder=folder)
-
-    async def _clean_up(self, process: ChildProcess, link: Link) -> None:
+    async def _clean_up(self, process: Process, link: Link) -> None:
         self._up = trio.Event()
         self._link = None
         await process.end(0)
@@ -260,7 +241,7 @@ class Port:
         self._give_up("it did not report within its time")
         await trio.sleep_forever()  # until its end is seen
 
-    async def _end_with(self, process: ChildProcess, link: Link, scope: trio.CancelScope) -> None:
+    async def _end_with(self, process: Process, link: Link, scope: trio.CancelScope) -> None:
         await process.wait()
         with trio.move_on_after(READ_REST_S):
             await link.ended.wait()
@@ -273,7 +254,7 @@ class Port:
         log.warning("engine.host_overran_its_grace", host=self.name)
         scope.cancel()
 
-    async def _read(self, link: Link, process: ChildProcess) -> None:
+    async def _read(self, link: Link, process: Process) -> None:
         try:
             await link.read(self._on_message)
         except wire.BadFrame as error:
@@ -281,7 +262,7 @@ class Port:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
 
-    async def _collect(self, process: ChildProcess, host_log: HostLog) -> None:
+    async def _collect(self, process: Process, host_log: HostLog) -> None:
         """Read stderr all the time: a host that could not write there would stand still."""
         try:
             while data := await process.stderr.receive_some(65536):
@@ -297,7 +278,7 @@ class Port:
             moved, self._moved = list(self._moved.values()), {}
             self._tell_progress(moved)
 
-    async def _ping(self, link: Link, process: ChildProcess) -> None:
+    async def _ping(self, link: Link, process: Process) -> None:
         await self._up.wait()
         number = 0
         while True:

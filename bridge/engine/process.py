@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,8 +13,52 @@ _waiters = trio.CapacityLimiter(200)
 """Threads that wait for a child's end, where the kernel has no pidfd."""
 
 
-class ChildProcess:
-    """A running child. `wait` may be called by one task at a time."""
+class Process(ABC):
+    """A running process with three pipes. `wait` may be called by one task at a time."""
+
+    pid: int
+    stdin: trio.lowlevel.FdStream
+    stdout: trio.lowlevel.FdStream
+    stderr: trio.lowlevel.FdStream
+
+    @property
+    @abstractmethod
+    def returncode(self) -> int | None:
+        """The exit status, negative for a signal as in `subprocess`; None while it runs, or when nobody knows."""
+
+    @abstractmethod
+    def ended(self) -> bool:
+        """Return whether it has ended; never waits."""
+
+    @abstractmethod
+    async def wait(self) -> None:
+        """Wait for its end, after which `returncode` is known."""
+
+    @abstractmethod
+    def kill(self) -> None: ...
+
+    @abstractmethod
+    def terminate(self) -> None: ...
+
+    async def end(self, patience_s: float) -> None:
+        """Wait `patience_s` for the end, then SIGTERM, then SIGKILL; close the pipes."""
+        with trio.CancelScope(shield=True):  # every step has its own deadline
+            with trio.move_on_after(patience_s):
+                await self.wait()
+            await self.stdin.aclose()
+            if not self.ended():
+                self.terminate()
+                with trio.move_on_after(_TERMINATE_S):
+                    await self.wait()
+            if not self.ended():
+                self.kill()
+            await self.wait()
+            await self.stdout.aclose()
+            await self.stderr.aclose()
+
+
+class ChildProcess(Process):
+    """A process of our own."""
 
     def __init__(self, arguments: Sequence[str], *, environment: Mapping[str, str], folder: Path) -> None:
         """Start it on the calling thread.
@@ -32,6 +77,7 @@ class ChildProcess:
             start_new_session=True,
         )
         assert self._popen.stdin is not None and self._popen.stdout is not None and self._popen.stderr is not None
+        self.pid = self._popen.pid
         self.stdin = trio.lowlevel.FdStream(os.dup(self._popen.stdin.fileno()))
         self.stdout = trio.lowlevel.FdStream(os.dup(self._popen.stdout.fileno()))
         self.stderr = trio.lowlevel.FdStream(os.dup(self._popen.stderr.fileno()))
@@ -39,15 +85,13 @@ class ChildProcess:
             pipe.close()
 
     @property
-    def pid(self) -> int:
-        return self._popen.pid
-
-    @property
     def returncode(self) -> int | None:
         return self._popen.returncode
 
-    async def wait(self) -> int:
-        """Return the exit status; negative for a signal, as in `subprocess`."""
+    def ended(self) -> bool:
+        return self._popen.poll() is not None
+
+    async def wait(self) -> None:
         if self._popen.poll() is None:
             if hasattr(os, "pidfd_open"):
                 pidfd = os.pidfd_open(self._popen.pid)
@@ -57,24 +101,10 @@ class ChildProcess:
                     os.close(pidfd)
             else:
                 await trio.to_thread.run_sync(self._popen.wait, abandon_on_cancel=True, limiter=_waiters)
-        return self._popen.wait()
+        self._popen.wait()
 
     def kill(self) -> None:
         self._popen.kill()
 
-    async def end(self, patience_s: float) -> int:
-        """Wait `patience_s` for the end, then SIGTERM, then SIGKILL; close the pipes and return the exit status."""
-        with trio.CancelScope(shield=True):  # every step has its own deadline
-            with trio.move_on_after(patience_s):
-                await self.wait()
-            await self.stdin.aclose()
-            if self._popen.poll() is None:
-                self._popen.terminate()
-                with trio.move_on_after(_TERMINATE_S):
-                    await self.wait()
-            if self._popen.poll() is None:
-                self._popen.kill()
-                await self.wait()
-            await self.stdout.aclose()
-            await self.stderr.aclose()
-        return self._popen.wait()
+    def terminate(self) -> None:
+        self._popen.terminate()

@@ -24,7 +24,7 @@ ENGINE_IDLE_S = 5
 SOON_IDLE = {"BRIDGE_ENGINE_IDLE_S": str(ENGINE_IDLE_S)}
 """Lets idle sessions give their connections back soon, so that the bench need not wait for it."""
 PAIRING_AT_ONCE = 3
-_MODULES = {"bridge.engine.host": "hosts", "receiver": "receiver", "bridge.sandbox": "sandbox"}
+_MODULES = {"-m bridge.engine.host": "hosts", "-m receiver": "receiver", "-m bridge.sandbox": "sandbox"}
 
 
 class Product:
@@ -82,7 +82,7 @@ class Product:
         groups: dict[str, list[psutil.Process]] = {"bridge": processes[:1], "hosts": [], "receiver": [], "sandbox": []}
         for process in processes[1:]:
             try:
-                line = process.cmdline()
+                line = " ".join(process.cmdline())
             except psutil.Error:
                 continue
             group = next((group for word, group in _MODULES.items() if word in line), "bridge")

@@ -30,9 +30,10 @@ SILENCE_S = 90.0
 _PR_SET_PDEATHSIG = 1
 
 
-def main() -> None:
+def main(*, tied: bool = True) -> None:
+    """Run a host. `tied` lets it leave when the process dies that started it; a fork server tells it so itself."""
     began = time.monotonic()
-    stdin = _Input()
+    stdin = _Input(tied=tied)
     # neonize and the Go runtime print to descriptor 1: they get stderr, and the frames a descriptor of their own
     output_fd = os.dup(1)
     os.dup2(2, 1)
@@ -77,14 +78,14 @@ def _expect_pings() -> None:
 
 
 class _Input:
-    """stdin, which ends with the thread that started this process, whoever else holds its other side open."""
+    """stdin, which ends at SIGTERM too, and with the thread that started this process where it is tied to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tied: bool) -> None:
         self._parent_died, wakeup = os.pipe()
         os.set_blocking(wakeup, False)
         signal.signal(signal.SIGTERM, lambda *_: None)  # what counts is the byte that it puts into the pipe
         signal.set_wakeup_fd(wakeup)
-        if sys.platform == "linux":
+        if tied and sys.platform == "linux":
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
     def read(self) -> bytes:

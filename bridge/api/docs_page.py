@@ -59,6 +59,9 @@ def _operation(method: str, path: str, operation: Mapping[str, Any], schemas: Ma
             continue
         shown = answer["content"].get("application/json")
         parts.append(f"<h4>{status}: {escape(', '.join(answer['content']))}</h4>")
+        for kind, plain in answer["content"].items():
+            if kind != "application/json" and "example" in plain:
+                parts.append(f"<pre>{escape(plain['example'])}</pre>")
         if shown is not None:
             parts.append(_table("", _fields(shown["schema"], schemas)))
             if "example" in shown:

@@ -39,6 +39,8 @@ class Operation:
     status: int = 200
     media: tuple[str, ...] = ()
     """Content types of an answer, or a body, that is not JSON."""
+    sample: str = ""
+    """What an answer of the first of these looks like, where that is text."""
     query: Mapping[str, Schema] = field(default_factory=dict)
     """Parameters of the URL: their schemas, with a description."""
     headers: Mapping[str, Schema] = field(default_factory=dict)
@@ -60,6 +62,20 @@ def number(description: str, low: float, high: float, default: float | None = No
     return bounds if default is None else {**bounds, "default": default}
 
 
+PLACES: Mapping[str, str] = {
+    "/contact/<key>/<id>": "4915100000002",
+    "/message/<key>": "3EB0C767D097B7C7C030",
+    "/media/<key>/<id>": "med_01JGZ0000000000000000000AB",
+    "key": KEY,
+    "key_id": "key_01",
+    "webhook": "whk_01",
+    "delivery": "dlv_01_01",
+    "replay": "rpl_01",
+    "date": "2026-01-02",
+    "file": "1767322800-5f0c.jpg",
+    "asset": "app.js",
+}
+"""Examples of what stands in a path, by the variable; of an `id` by the beginning of the path."""
 WAIT = frozenset({429, 503})
 """Statuses whose answers say when to come again."""
 UNDESCRIBED = Operation("Not described yet.", media=("application/octet-stream",))
@@ -155,6 +171,8 @@ def _operation(route: Route, operation: Operation, schema_of: Mapping[str, Schem
 
 def _responses(route: Route, operation: Operation, schema_of: Mapping[str, Schema]) -> dict[str, Any]:
     content: dict[str, Any] = {kind: {} for kind in operation.media}
+    if operation.sample:
+        content[operation.media[0]]["example"] = operation.sample
     if operation.answer is not None:
         schemas = [schema_of[repr(kind)] for kind in _alternatives(operation.answer)]
         content["application/json"] = {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}
@@ -162,10 +180,10 @@ def _responses(route: Route, operation: Operation, schema_of: Mapping[str, Schem
             content["application/json"]["example"] = operation.shows
     found = {str(operation.status): {"description": "Done.", "content": content}}
     for status, kind in operation.others.items():
-        found[str(status)] = {
-            "description": "Done.",
-            "content": {"application/json": {"schema": schema_of[repr(kind)]}},
-        }
+        media = {"schema": schema_of[repr(kind)]}
+        if status < 400 and kind is operation.answer and operation.shows is not None:
+            media["example"] = operation.shows
+        found[str(status)] = {"description": "Done.", "content": {"application/json": media}}
     problem = {"schema": schema_of[repr(Problem)]}
     for status, codes in sorted(refused_with(route, operation).items()):
         if str(status) in found:
@@ -212,13 +230,20 @@ def headers_of(route: Route, operation: Operation) -> Mapping[str, Schema]:
 def _parameters(route: Route, operation: Operation) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for name in re.findall(r"<(\w+)>", route.path):
-        schema: Schema = {"type": "string", "examples": [KEY]} if name == "key" else {"type": "string"}
+        schema: Schema = {"type": "string", "examples": [_example_of(name, route.path)]}
         found.append({"name": name, "in": "path", "required": True, "schema": schema})
     for place, parameters in (("query", operation.query), ("header", headers_of(route, operation))):
         for name, schema in parameters.items():
             plain = {key: value for key, value in schema.items() if key != "description"}
             found.append({"name": name, "in": place, "description": schema["description"], "schema": plain})
     return found
+
+
+def _example_of(name: str, path: str) -> str:
+    """Return what stands in the place of a variable in the example of a call."""
+    if name != "id":
+        return PLACES[name]
+    return next(value for start, value in PLACES.items() if path.startswith(start))
 
 
 def _needs_body(kind: Any) -> bool:

@@ -15,7 +15,7 @@ from bridge.api.app import all_routes
 from bridge.api.auth import Access, Gate, Reach
 from bridge.api.context import ApiContext, Limits
 from bridge.api.docs_page import page
-from bridge.api.openapi import Operation, describe, path_of
+from bridge.api.openapi import KEY, Operation, describe, path_of
 from bridge.api.operations import OPERATIONS
 from bridge.api.problems import Problem
 from bridge.api.refusals import REFUSALS
@@ -59,6 +59,23 @@ def test_a_call_has_examples_that_its_schemas_accept(name: str) -> None:
         msgspec.convert(operation.shows, kinds[0])
     else:
         assert operation.media, f"{name}: give the type of its `answer`, or the content types in `media`"
+
+
+BINARY = {"GET /media/{key}/{id}", "GET /media/{key}/{date}/{file}"}
+"""What answers with somebody's file."""
+
+
+def test_every_call_has_an_example_of_its_answer_and_of_what_stands_in_its_path() -> None:
+    for path, methods in DOCUMENT["paths"].items():
+        for method, operation in methods.items():
+            good = [answer for status, answer in operation["responses"].items() if status < "4" and status != "default"]
+            shown = [media for answer in good for media in answer["content"].values() if "example" in media]
+            name = f"{method.upper()} {path}"
+            assert shown or name in BINARY or OPERATIONS[name].status == 501, name
+            for parameter in operation.get("parameters", ()):
+                if parameter["in"] == "path":
+                    (example,) = parameter["schema"]["examples"]
+                    assert (example == KEY) == (parameter["name"] == "key"), name
 
 
 def test_a_wrong_example_is_noticed() -> None:

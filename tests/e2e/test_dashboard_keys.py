@@ -128,6 +128,12 @@ def administer(stack: Stack, key: str, page: Page) -> None:
     secret = make_key(page, "reception", instance="Front desk")
     picture(page, "dashboard-keys")
     read_the_trail(page)
+    page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    for name, heading in (("Keys", "API keys"), ("Audit", "Audit trail"), ("Instances", "Instances")):
+        page.get_by_role("link", name=name, exact=True).press("Enter")
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
+        expect(page.get_by_role("table").first).to_be_visible()
+        at_once(page)
     browser = page.context.browser
     assert browser is not None
     on_a_phone(browser, stack, secret, key, page)

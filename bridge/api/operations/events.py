@@ -1,5 +1,6 @@
 """The calls that hand out events without webhooks."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,6 +47,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "GET /events/stream": Operation(
         "Events as server-sent events, from `after` or the header Last-Event-ID on.",
         media=("text/event-stream",),
+        sample=": the feed\nretry: 2000\n\nid: 1\ndata: " + json.dumps(_ENVELOPE) + "\n\n",
         query=_FILTERS,
     ),
     "GET /events/ws": Operation(

@@ -122,6 +122,11 @@ OPERATIONS: Mapping[str, Operation] = {
     "GET /instance/{key}/qr/stream": Operation(
         "Follow a pairing: each QR code, a pairing code, and how it ends, as server-sent events.",
         media=("text/event-stream",),
+        sample=(
+            ": the pairing\nretry: 3000\n\n"
+            f'event: qr\ndata: {{"code": "2@...", "attempt": 1, "expires_at": "{AT}"}}\n\n'
+            'event: paired\ndata: {"state": "connecting", "reason": "paired"}\n\n'
+        ),
     ),
     "POST /instance/{key}/pair-code": Operation(
         "A code that is typed into the phone instead of scanning one.",

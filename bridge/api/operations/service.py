@@ -42,6 +42,7 @@ class Health(Struct, frozen=True):
     reason: str | None = None
 
 
+_PAGE = "<!doctype html>..."
 _CHECKS = {"store": True, "started": True, "draining": False}
 _VERSION = {"name": "whatsapp-bridge", "version": "0.1.0", "python": "3.13.0"}
 
@@ -66,9 +67,15 @@ OPERATIONS: Mapping[str, Operation] = {
         others={503: Health},
     ),
     "GET /version": Operation("Which version this is.", answer=Version, shows=_VERSION),
-    "GET /metrics": Operation("Metrics for Prometheus.", media=("text/plain",)),
+    "GET /metrics": Operation(
+        "Metrics for Prometheus.", media=("text/plain",), sample='bridge_instances{state="online"} 1.0\n'
+    ),
     "GET /openapi.json": Operation("This document.", answer=dict[str, Any], shows={"openapi": "3.1.0"}),
-    "GET /docs": Operation("This document, to be read in a browser.", media=("text/html",)),
-    "GET /ui": Operation("The dashboard, for a browser.", media=("text/html",)),
-    "GET /ui/{asset}": Operation("A file of the dashboard.", media=("text/css", "text/html", "text/javascript")),
+    "GET /docs": Operation("This document, to be read in a browser.", media=("text/html",), sample=_PAGE),
+    "GET /ui": Operation("The dashboard, for a browser.", media=("text/html",), sample=_PAGE),
+    "GET /ui/{asset}": Operation(
+        "A file of the dashboard.",
+        media=("text/javascript", "text/css", "text/html"),
+        sample="// The dashboard's pages by their address behind the #, and signing in.\n",
+    ),
 }

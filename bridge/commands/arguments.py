@@ -138,6 +138,19 @@ def _webhooks(commands: Any) -> None:
     ):
         command = _leaf(group, name, f"webhooks:{run}", help)
         command.add_argument("id", metavar="ID", help="whk_...")
+    _replay(group)
+
+
+def _replay(group: Any) -> None:
+    replay = _leaf(
+        group, "replay", "webhooks:replay", "deliver again what an endpoint has missed, and tell how far it is"
+    )
+    replay.add_argument("id", metavar="ID", help="whk_...")
+    what = replay.add_mutually_exclusive_group()
+    what.add_argument("--dead", action="store_true", help="all that was given up")
+    what.add_argument("--event", metavar="ID", help="one event, evt_...")
+    what.add_argument("--from", dest="from_time", metavar="T", help="all from then on, such as 2026-01-01T00:00:00Z")
+    replay.add_argument("--to", dest="to_time", metavar="T", help="with --from: until then (default: until now)")
 
 
 def _keys(commands: Any) -> None:

@@ -35,6 +35,25 @@ def show_fields(value: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
+class Progress:
+    """How far something is that takes its time: one line on stderr, at a terminal only, which is gone at the end."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._on = sys.stderr.isatty() and not as_json
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.show("")
+
+    def show(self, text: str) -> None:
+        """Put this in the place of what was shown before."""
+        if self._on:
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
+
+
 def cell(value: Any) -> str:
     """Return a value as one line that moves no cursor."""
     match value:

@@ -1,11 +1,13 @@
 """`bridge webhooks`: endpoints, what waits for them, and what happens to them."""
 
 import argparse
+import time
 
-from bridge.commands.client import Client
-from bridge.commands.output import show_fields, show_json, show_rows
+from bridge.commands.client import EXIT_USAGE, Client, CommandFailed
+from bridge.commands.output import Progress, show_fields, show_json, show_rows
 from bridge.commands.pages import every
 
+POLL_S = 0.5
 COLUMNS = ("id", "url", "instance_key", "state", "held", "lag_events", "oldest_undelivered_at", "last_error")
 
 
@@ -36,6 +38,27 @@ def act(given: argparse.Namespace, client: Client) -> int:
     done = client.call("POST", f"/webhooks/{given.id}/{given.action}")
     _show(given, done)
     return 1 if given.action == "test" and not done["delivered"] else 0
+
+
+def replay(given: argparse.Namespace, client: Client) -> int:
+    """Have what was missed delivered again; tell how far that is until it is over. What is dead again is a failure."""
+    chosen = {
+        "dead": given.dead or None,
+        "event_id": given.event,
+        "from_time": given.from_time,
+        "to_time": given.to_time,
+    }
+    body = {name: value for name, value in chosen.items() if value is not None}
+    if not body:
+        raise CommandFailed("Say what: --dead, --event, or --from.", EXIT_USAGE)
+    going = client.call("POST", f"/webhooks/{given.id}/replay", body)
+    with Progress(as_json=given.json) as progress:
+        while going["state"] == "running":
+            progress.show(f"{going['delivered'] + going['dead']} of {going['count']}")
+            time.sleep(POLL_S)
+            going = client.call("GET", f"/replays/{going['id']}")
+    _show(given, going)
+    return 1 if going["dead"] or going["state"] != "done" else 0
 
 
 def _show(given: argparse.Namespace, answer: dict[str, object]) -> None:

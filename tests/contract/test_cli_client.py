@@ -1,6 +1,7 @@
 """The commands that talk to a running bridge: what they print, and their exit status, against the API over the wire."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 import trio
 
 from bridge import cli
+from bridge.commands.output import Progress
 from bridge.domain.ids import InstanceKey
 from tests.support.api import API_KEY, Api, running_api
 
@@ -201,3 +203,17 @@ def test_help_imports_nothing_heavy() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     heavy = {"trio", "psycopg", "quart", "neonize", "msgspec", "pydantic", "pydantic_core", "pydantic_settings"}
     assert not (heavy | {"prometheus_client", "bridge.config"}) & set(loaded)
+
+
+def test_progress_is_for_a_terminal_and_leaves_nothing(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Progress(as_json=False) as progress:
+        progress.show("1 of 2")
+    assert capsys.readouterr() == ("", "")  # nobody looks
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with Progress(as_json=True) as progress:
+        progress.show("1 of 2")
+    assert capsys.readouterr().err == ""
+    with Progress(as_json=False) as progress:
+        progress.show("1 of 2")
+    shown = capsys.readouterr()
+    assert shown.out == "" and "1 of 2" in shown.err and shown.err.endswith("\r\x1b[K")

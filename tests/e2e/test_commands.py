@@ -142,6 +142,11 @@ async def on_webhooks(shell: Shell, key: str) -> None:
     assert (await shell.run("webhooks", "rotate-secret", id_))["secret"] != made["secret"]
     assert (await shell.run("webhooks", "test", id_, status=1))["delivered"] is False  # nobody is there
     assert (await shell.run("webhooks", "show", id_))["id"] == id_
+    await shell.stack.sandbox.send(CONTACT, NUMBER, "into the void")
+    (hook,) = [one for one in await shell.run("webhooks", "list", "--instance", key) if one["id"] != id_]
+    again = await shell.run("webhooks", "replay", hook["id"], "--from", "2020-01-01T00:00:00Z")
+    assert again["state"] == "done" and again["delivered"] == again["count"] > 0
+    assert (await shell.run("webhooks", "replay", hook["id"], status=2))["error"]
     assert (await shell.run("webhooks", "delete", id_))["status"] == "deleted"
 
 

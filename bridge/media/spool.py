@@ -16,6 +16,8 @@ from bridge.media.sniff import HEAD_BYTES
 
 FLUSH_BYTES = 512 * 1024
 """So much is gathered before a thread writes it: a hop costs as much as writing that."""
+SYNC_BYTES = 4 * 1024 * 1024
+"""So much is written before the disk has to have it, so that the database's commits do not wait behind a whole file."""
 threads = trio.CapacityLimiter(8)
 """For reading and writing media, so that they leave threads to everybody else."""
 
@@ -40,6 +42,7 @@ class Draft:
         self._file = path.open("xb", buffering=0)
         self._hash = hashlib.sha256()
         self._waiting = bytearray()
+        self._unsynced = 0
         self._head = b""
         self.size_bytes = 0
 
@@ -75,6 +78,10 @@ class Draft:
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
+        self._unsynced += len(data)
+        if self._unsynced >= SYNC_BYTES:
+            os.fdatasync(self._file.fileno())
+            self._unsynced = 0
 
 
 class Spool:

@@ -315,6 +315,8 @@ def test_event_disconnected(world: World) -> None:
     until(lambda: len(world.events("disconnected")) > before[0])
     until(lambda: world.state(world.key) == "online")
     assert (len(world.events("disconnected")), len(world.events("instance_connected"))) == (before[0] + 1, before[1])
+    data = world.events("disconnected")[-1]["data"]
+    assert (data["instance_key"], data["phone_number"], data["status"]) == (world.key, PHONE, "disconnected")
 
 
 def test_event_logged_out(world: World) -> None:

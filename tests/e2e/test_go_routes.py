@@ -17,7 +17,7 @@ Rows = Mapping[str, Callable[[Any], tuple[object, object]]]
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    with contract_world() as found:
+    with contract_world(BRIDGE_SEND_TIMEOUT_S="5") as found:
         yield found
 
 
@@ -207,6 +207,22 @@ def test_send_400_invalid(world: World, what: str) -> None:
 def test_send_400_malformed_body(world: World, path: str) -> None:
     answer = world.api.post(path, content=b"{", headers={"content-type": "application/json"})
     assert (answer.status_code, bool(answer.json()["error"])) == (400, True)
+
+
+def test_send_502_the_engine_failed(world: World) -> None:
+    stranger = "4915100000006"
+    assert world.sandbox.post("/phones", json={"phone": stranger}).status_code == 201
+    world.fault("reachout_locked", count=1)
+    answer = world.post("/message/send", 502, phone=stranger, message="x")
+    assert (answer["code"], bool(answer["error"])) == ("send_failed", True)
+
+
+def test_send_504_the_engine_did_not_answer_in_time(world: World) -> None:
+    number = "4915100000010"
+    key = world.paired(number)  # the library sends nothing else for this one until it gives up too
+    world.fault("ack_missing", number, count=1)
+    answer = world.post("/message/send", 504, instance_key=key, phone=CONTACT, message="perhaps")
+    assert (answer["code"], bool(answer["error"])) == ("send_unknown", True)
 
 
 # --- phones -----------------------------------------------------------------------------------------------------------

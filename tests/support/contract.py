@@ -105,8 +105,8 @@ class World:
         """Return the events of that name that came so far."""
         return self._events(name, self.key, data)
 
-    def fault(self, kind: str, number: str = PHONE) -> None:
-        answer = self.sandbox.post("/faults", json={"kind": kind, "phone": number})
+    def fault(self, kind: str, number: str = PHONE, **more: Any) -> None:
+        answer = self.sandbox.post("/faults", json={"kind": kind, "phone": number, **more})
         assert answer.status_code < 300, answer.text
 
     def session_rows(self, jid: str) -> dict[str, int]:
@@ -149,7 +149,7 @@ def until(found: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def contract_world() -> Iterator[World]:
+def contract_world(**environment: str) -> Iterator[World]:
     """Run it all for as long as the context lasts."""
     with (
         files_served() as files,
@@ -163,7 +163,9 @@ def contract_world() -> Iterator[World]:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=REPOSITORY,
-                env=_environment({"BRIDGE_MEDIA_ALLOW": files.removeprefix("http://"), "BRIDGE_HISTORY": "on"}),
+                env=_environment(
+                    {"BRIDGE_MEDIA_ALLOW": files.removeprefix("http://"), "BRIDGE_HISTORY": "on", **environment}
+                ),
             )
         try:
             yield from _talking_to(process, files, Path(folder) / "data")

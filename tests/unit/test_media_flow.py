@@ -1,6 +1,8 @@
 """What holds files back, and when downloads are tried again: without a file server, an engine or a real clock."""
 
 import ctypes
+import itertools
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -259,6 +261,32 @@ def test_a_file_above_the_limit_is_not_written_whatever_its_message_says(tmp_pat
     assert not (tmp_path / "f").exists()
     assert len(binder.freed) == 1
     assert Transfers(binder).download(b"c", b"m", str(tmp_path / "f"), 1000) == b""
+
+
+async def test_a_file_is_on_the_disk_piece_by_piece_so_that_no_commit_waits_behind_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bridge.engine.host.transfers import SYNC_BYTES
+    from bridge.media import spool
+    from bridge.protos import neonize_pb
+
+    synced: list[int] = []
+    monkeypatch.setattr("os.fdatasync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    content = bytes(3 * SYNC_BYTES + 5)
+    binder = _Binder(neonize_pb.DownloadReturnFunction(Binary=content).SerializeToString())
+    assert Transfers(binder).download(b"c", b"m", str(tmp_path / "f"), len(content)) == b""
+    assert _gaps(synced, len(content)) <= SYNC_BYTES
+    synced.clear()
+    async with spool.Spool(tmp_path).draft(13_000_000) as draft:
+        for _ in range(13):
+            await draft.write(bytes(1_000_000))
+    assert _gaps(synced, 13_000_000) <= spool.SYNC_BYTES + spool.FLUSH_BYTES + 1_000_000
+
+
+def _gaps(synced: list[int], size: int) -> int:
+    """Return how much was at most written between two times that the disk had it all."""
+    places = [0, *synced, size]
+    return max(after - before for before, after in itertools.pairwise(places))
 
 
 def test_every_wrapping_of_a_file_names_it_and_an_address_of_ours_is_preferred() -> None:

@@ -19,6 +19,9 @@ from bridge.engine.wire import TOO_LARGE
 
 LARGE_BYTES = 16 * 1024 * 1024
 LARGE_AT_ONCE = 1
+SYNC_BYTES = 4 * 1024 * 1024
+"""What is written before the disk has to have it: commits of a database on the same disk wait behind all that is on its
+way there."""
 SMALL_AT_ONCE = 6
 _BINARY, _ERROR = 1, 2
 """Fields of neonize's `DownloadReturnFunction`."""
@@ -106,7 +109,8 @@ def _write(path: str, view: memoryview, start: int, stop: int) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         while start < stop:
-            start += os.write(descriptor, view[start : min(stop, start + 1_048_576)])
+            start += os.write(descriptor, view[start : min(stop, start + SYNC_BYTES)])
+            os.fdatasync(descriptor)
     finally:
         os.close(descriptor)
 

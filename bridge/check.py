@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from bridge.commands.output import show_json, show_rows
 from bridge.config import Settings
+from bridge.engine.host.preflight import way_out
 from bridge.errors import BridgeError
 from bridge.store import embedded
 from bridge.store.inspect import Found, look
@@ -151,11 +152,12 @@ def _media(encoders: Sequence[str]) -> Finding:
 
 def _proxy(environment: Mapping[str, str], connect: Dial) -> Finding:
     """Tell of a proxy in the environment, which WhatsApp's sessions go through and webhooks do not."""
-    name = next((name for name in ("HTTPS_PROXY", "https_proxy") if environment.get(name)), None)
-    if name is None:
+    proxy = way_out(environment)
+    name = "HTTPS_PROXY" if environment.get("HTTPS_PROXY") else "https_proxy"
+    if proxy is None:
         return Finding("proxy", OK, "none is set: WhatsApp is called directly")
     try:
-        parts = urlsplit(environment[name])
+        parts = urlsplit(proxy)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
         host, port = "", 0
@@ -167,8 +169,7 @@ def _proxy(environment: Mapping[str, str], connect: Dial) -> Finding:
         return Finding(
             "proxy", FAIL, f"{host}:{port}, which {name} names, is not reached ({error}); correct or unset it"
         )
-    text = f"sessions go through {host}:{port}, webhooks do not; {WHATSAPP}:443 must be reached directly all the same"
-    return Finding("proxy", WARN, f"{text}, because an engine host looks before it starts: allow that, or unset {name}")
+    return Finding("proxy", OK, f"WhatsApp is called through {host}:{port}; webhooks are not")
 
 
 def _main_key(settings: Settings) -> Finding:
@@ -185,6 +186,8 @@ def _main_key(settings: Settings) -> Finding:
 def _whatsapp(settings: Settings, dial: Dial) -> Finding:
     if settings.sandbox_url:
         return Finding("whatsapp", WARN, f"a sandbox at {settings.sandbox_url} is used instead")
+    if way_out(os.environ) is not None:
+        return Finding("whatsapp", OK, "it is called through the proxy, and was not looked for here")
     try:
         dial(WHATSAPP, 443)
     except OSError as error:

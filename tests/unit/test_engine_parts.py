@@ -179,6 +179,30 @@ def test_a_start_that_can_get_nowhere_is_not_tried() -> None:
             preflight.check(f"postgres://u@127.0.0.1:{there}/d", f"http://127.0.0.1:{away}")
 
 
+def test_the_way_out_is_the_proxy_that_the_library_would_take() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as open_port:
+        there = open_port.getsockname()[1]
+        preflight.check(f"postgres://u@127.0.0.1:{there}/d", None, {"HTTPS_PROXY": f"http://127.0.0.1:{there}"})
+
+
+@pytest.mark.parametrize(
+    ("environment", "proxy"),
+    [
+        ({}, None),
+        ({"HTTPS_PROXY": ""}, None),
+        ({"https_proxy": "http://a:1"}, "http://a:1"),
+        ({"HTTPS_PROXY": "a:1"}, "http://a:1"),
+        ({"HTTP_PROXY": "http://a:1"}, None),
+        ({"HTTPS_PROXY": "http://a:1", "NO_PROXY": "localhost, .whatsapp.com"}, None),
+        ({"HTTPS_PROXY": "http://a:1", "no_proxy": "web.whatsapp.com"}, None),
+        ({"HTTPS_PROXY": "http://a:1", "NO_PROXY": "*"}, None),
+        ({"HTTPS_PROXY": "http://a:1", "NO_PROXY": "app.com,127.0.0.1,"}, "http://a:1"),
+    ],
+)
+def test_a_proxy_of_the_environment_is_read_as_go_reads_it(environment: dict[str, str], proxy: str | None) -> None:
+    assert preflight.way_out(environment) == proxy
+
+
 def test_the_arguments_of_a_call_keep_their_types_on_the_way_to_a_host() -> None:
     call = Call(1, "key", "MarkRead", (b"\x00a", "text", True, 3, 1.5), 2.0)
     (read,) = host_side().feed(encode(call))

@@ -49,6 +49,8 @@ async def answer_once(call: Call, route: Route, handler: Callable[[Call], Awaita
     finally:
         with call.shielded(KEPT_WITHIN_S):
             try:
-                await (replies.forget(asked, begun) if reply is None else replies.finish(asked, begun, reply))
+                await (  # noqa: ASYNC102 -- the scope is shielded, and has a deadline
+                    replies.forget(asked, begun) if reply is None else replies.finish(asked, begun, reply)
+                )
             except BridgeError as error:  # the key can be used again once the call counts as cut off
                 log.warning("reply.not_kept", code=error.code, route=asked.route)

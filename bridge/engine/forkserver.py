@@ -142,7 +142,7 @@ class ForkServer:
         if connection is None or process is None:
             return
         connection.close()
-        with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_S):
+        with trio.move_on_after(CLOSE_S / 2, shield=True):
             pidfd = os.pidfd_open(process.pid)
             try:
                 await trio.lowlevel.wait_readable(pidfd)

@@ -14,7 +14,7 @@ import trio
 from bridge import meters
 from bridge.engine import jids, journal
 from bridge.engine.errors import EngineDown, EngineRefused, JournalBusy
-from bridge.engine.forkserver import ForkServer, host_environment
+from bridge.engine.forkserver import CLOSE_S, ForkServer, host_environment
 from bridge.engine.hostlog import Scrubber
 from bridge.engine.journal import Record
 from bridge.engine.pace import Pace
@@ -108,7 +108,8 @@ class EnginePool:
                 self._nursery.cancel_scope.cancel()  # whoever waits to retire a host need not any more
         finally:
             self._nursery = None
-            await self._fork_server.close()
+            with trio.move_on_after(CLOSE_S, shield=True):
+                await self._fork_server.close()
 
     def snapshot(self) -> Snapshot:
         """Return the tree of hosts, each with pid, sessions and memory."""

@@ -30,7 +30,8 @@ async def running_server() -> AsyncIterator[ForkServer]:
     try:
         yield server
     finally:
-        await server.close()
+        with trio.move_on_after(SOON_S, shield=True):
+            await server.close()
 
 
 class Talk:

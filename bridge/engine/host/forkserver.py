@@ -94,7 +94,7 @@ def _become_host(folder: str, fds: list[int]) -> None:
         code = 0
     except SystemExit as error:
         code = error.code
-    except BaseException:
+    except Exception:
         traceback.print_exc()
     if isinstance(code, str):
         print(code, file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ The suite runs in several workers (`make test`); what a test has measured is pri
 
 import fcntl
 import itertools
+import logging
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import structlog
 import trio
 from psycopg import sql
 
@@ -51,6 +53,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Return a function that has a line printed at the end of the run: numbers that a person should see."""
     return lambda line: request.node.user_properties.append((_MEASURED, line))
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Undo what a test did to logging by running a command: loggers would keep its level, and its stderr."""
+    root = logging.getLogger()
+    handlers, level, config = list(root.handlers), root.level, structlog.get_config()
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.configure(**config)
 
 
 @pytest.fixture

@@ -18,13 +18,8 @@ Lines = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def lines(capsys: Lines) -> Iterator[Lines]:
-    """Return what has the log lines as its stderr; afterwards logging is as it was."""
-    root = logging.getLogger()
-    before = (root.handlers, root.level, structlog.get_config())
+    """Return what has the log lines as its stderr."""
     yield capsys
-    root.handlers, level, config = before
-    root.setLevel(level)
-    structlog.configure(**config)
     structlog.contextvars.clear_contextvars()
 
 

@@ -98,6 +98,10 @@ def initialise(bin_dir: Path, data: Path, user: RunAs, password: str) -> None:
         secret.unlink(missing_ok=True)
 
 
+LEAVE_S = 4.0
+"""More than an engine host has for that (`bridge.engine.host.__main__.LEAVE_S`)."""
+
+
 def pid_file(data: Path) -> tuple[int, str]:
     """Return the pid and the state that `postmaster.pid` tells; (0, "") when there is none yet."""
     try:
@@ -109,7 +113,9 @@ def pid_file(data: Path) -> tuple[int, str]:
 
 def stop_leftover(data: Path) -> None:
     """Stop the PostgreSQL that a crash of ours left on `data`: it may have other settings, or be ending already."""
-    pid, _ = pid_file(data)
+    pid, state = pid_file(data)
+    if state == "stopping" and _is_postmaster(pid, data):  # engines of a killed bridge are still leaving
+        _wait_gone(pid, LEAVE_S)
     for number, timeout_s in ((signal.SIGINT, 5.0), (signal.SIGQUIT, 3.0), (signal.SIGKILL, 3.0)):
         if pid <= 1 or not _is_postmaster(pid, data):
             return

@@ -1,7 +1,9 @@
 """Becomes another program that ends when its parent does. Run as a script, with nothing but the standard library.
 
-Linux sends SIGINT (for PostgreSQL: a fast shutdown) when the *thread* that started this process is gone, even after
-SIGKILL. That must be asked for by the child itself, and after the user id is dropped, for changing the id takes it back
+Linux sends SIGTERM (for PostgreSQL: a shutdown that lets clients finish) when the *thread* that started this process is
+gone, even after SIGKILL: engines that are leaving WhatsApp still decrypt what they have, and end in a moment.
+
+That must be asked for by the child itself, and after the user id is dropped, for changing the id takes it back
 (prctl(2), PR_SET_PDEATHSIG). `preexec_fn` could do it as well, but is unsafe in a process with threads.
 """
 
@@ -22,7 +24,7 @@ def main(parent_pid: int, uid: int, gid: int, command: list[str]) -> None:
         os.setgid(gid)
         os.setuid(uid)
     if sys.platform == "linux":
-        if ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0) != 0:
+        if ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0) != 0:
             sys.exit("prctl failed")
         if os.getppid() != parent_pid:  # it died before we asked
             sys.exit("the parent is gone")

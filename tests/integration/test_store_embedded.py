@@ -16,7 +16,7 @@ import psycopg
 import pytest
 import trio
 
-from bridge.store import embedded, postgres_files
+from bridge.store import embedded, postgres_data, postgres_files
 from bridge.store.errors import DataDirectoryBusy, EmbeddedError
 
 PARENT = """
@@ -99,14 +99,37 @@ def test_it_ends_with_its_parent_even_after_sigkill_and_starts_again_in_two_seco
     parent, pid, dsn = start_parent(state_dir)
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("create table t (x int)")
+    end_parent(parent)
+    began = time.perf_counter()
+    running = embedded.start(state_dir)
+    try:
+        assert time.perf_counter() - began < 2
+        assert not is_running(pid)
+        with psycopg.connect(running.dsn) as again:
+            assert again.execute("select count(*) from t").fetchone() == (0,)
+    finally:
+        embedded.stop(running)
+
+
+def test_a_client_that_is_there_when_the_parent_dies_can_finish(state_dir):
+    parent, pid, dsn = start_parent(state_dir)
+    with psycopg.connect(dsn, autocommit=True) as conn:
         end_parent(parent)
-        began = time.perf_counter()
+        with pytest.raises(psycopg.OperationalError, match="shutting down"):
+            while True:  # until it has heard of its parent's death
+                psycopg.connect(dsn).close()
+        assert conn.execute("select 1").fetchone() == (1,)
+    wait_gone(pid, 5)
+
+
+def test_a_client_that_does_not_finish_cannot_keep_the_next_one_from_starting(state_dir, monkeypatch):
+    monkeypatch.setattr(postgres_data, "LEAVE_S", 0.1)
+    parent, pid, dsn = start_parent(state_dir)
+    with psycopg.connect(dsn, autocommit=True):
+        end_parent(parent)
         running = embedded.start(state_dir)
         try:
-            assert time.perf_counter() - began < 2
             assert not is_running(pid)
-            with psycopg.connect(running.dsn) as again:
-                assert again.execute("select count(*) from t").fetchone() == (0,)
         finally:
             embedded.stop(running)
 

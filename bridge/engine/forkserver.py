@@ -10,26 +10,24 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import trio
 
 import bridge
 from bridge.engine.errors import EngineDown
-from bridge.engine.forking import PACKET_BYTES, STATUS_BYTES, unpack_status
+from bridge.engine.forking import DESCRIPTORS, PACKET_BYTES, STATUS_BYTES, unpack_status
 from bridge.engine.process import ChildProcess, Process
 from bridge.engine.wire import SandboxTrust
 
 AVAILABLE = hasattr(os, "pidfd_open") and hasattr(socket, "SOCK_SEQPACKET") and hasattr(socket, "send_fds")
-"""Where not, each host is started as a process of its own, which takes 8 MB more."""
+"""Where not, each host is started as a process of its own, which takes 5 MB more (docs/decisions/engine-hosts.md)."""
 FORK_S = 10.0
-"""To start the server takes 0.2 s, a fork 2 ms."""
+"""Measured on two idle cores: 125 ms with the server's start, 3 to 9 ms for each host behind it."""
 CLOSE_S = 2.0
 STATUS_S = 2.0
 """The server hears of a host's end at the same time as we do."""
-
-
 GARBAGE_PERCENT = "50"
 """Go's default of 100 costs 4 MB more per host of 25 sessions and saves 5 % of its CPU time."""
 _ENVIRONMENT = (
@@ -124,15 +122,14 @@ class ForkServer:
             arguments = [sys.executable, "-P", "-m", "bridge.engine.host"]
             return ChildProcess(arguments, environment=self._environment, folder=folder)
         # not to be cancelled: a host that was forked and not taken would have nobody to end it
-        with trio.CancelScope(shield=True), trio.move_on_after(FORK_S):
+        with trio.CancelScope(shield=True):
             async with self._lock:
                 for _ in range(2):
-                    if self._connection is None:
-                        self._spawn()
-                    with suppress(OSError):
+                    with trio.move_on_after(FORK_S), suppress(OSError):
+                        if self._connection is None:
+                            self._spawn()
                         return await self._ask(folder)
-                    await self.close()  # it was killed
-        await self.close()
+                    await self.close()  # it was killed, or its answer would be taken for the next one
         raise EngineDown("the fork server does not start hosts")
 
     async def close(self) -> None:
@@ -168,22 +165,23 @@ class ForkServer:
     async def _ask(self, folder: Path) -> ForkedProcess:
         """Have a host forked; raise `OSError` when the server is gone."""
         assert self._connection is not None
-        ends = [os.pipe() for _ in range(4)]
-        stdin, *outputs = ends
-        theirs = [stdin[0], *(write for _, write in outputs)]
-        ours = [stdin[1], *(read for read, _ in outputs)]
-        try:
-            socket.send_fds(self._connection, [os.fsencode(folder)], theirs)
+        with ExitStack() as ours, ExitStack() as theirs:
+            stdin = _pipe(theirs, ours)
+            outputs = [_pipe(ours, theirs) for _ in range(DESCRIPTORS - 1)]
+            asked = [stdin[0], *(write for _, write in outputs)]
+            socket.send_fds(self._connection, [os.fsencode(folder)], asked)
             await trio.lowlevel.wait_readable(self._connection)
-            answer, fds, _, _ = socket.recv_fds(self._connection, PACKET_BYTES, 1)
+            answer, pidfds, _, _ = socket.recv_fds(self._connection, PACKET_BYTES, 1)
             if not answer:
                 raise ConnectionResetError
-        except BaseException:
-            for fd in ours:
-                os.close(fd)
-            raise
-        finally:
-            for fd in theirs:
-                os.close(fd)
-        write, out, err, status = ours
-        return ForkedProcess(int(answer), fds[0], status, (write, out, err))
+            ours.pop_all()
+        stdout, stderr, status = (read for read, _ in outputs)
+        return ForkedProcess(int(answer), pidfds[0], status, (stdin[1], stdout, stderr))
+
+
+def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
+    """Return both ends of a new pipe, each of which its stack closes."""
+    read, write = os.pipe()
+    reader.callback(os.close, read)
+    writer.callback(os.close, write)
+    return read, write

@@ -18,6 +18,9 @@ from bridge.store.tether import ENVIRONMENT
 
 USER = "bridge"
 LOCK_WAIT_S = 1.0
+LEAVE_S = 4.0
+"""How long a PostgreSQL whose parent was killed may let its clients finish: more than an engine host has to leave
+WhatsApp (`bridge.engine.host.__main__.LEAVE_S`)."""
 
 
 def take_lock(path: Path) -> IO[str]:
@@ -96,10 +99,6 @@ def initialise(bin_dir: Path, data: Path, user: RunAs, password: str) -> None:
         scratch.rename(data)
     finally:
         secret.unlink(missing_ok=True)
-
-
-LEAVE_S = 4.0
-"""More than an engine host has for that (`bridge.engine.host.__main__.LEAVE_S`)."""
 
 
 def pid_file(data: Path) -> tuple[int, str]:

@@ -8,7 +8,7 @@ from bridge.domain.ids import InstanceKey
 from bridge.domain.profiles import SetPresence
 from bridge.domain.questions import MarkRead, OnWhatsApp, PhoneFound
 from bridge.errors import BridgeError
-from tests.support.api import Api, running_api
+from tests.support.api import Api, eventually, running_api
 
 FOUND = (PhoneFound("4915100000002", False, None),)
 
@@ -73,9 +73,7 @@ async def test_a_repeat_while_the_first_one_runs_is_told_so() -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(first)
-            with trio.fail_after(10):
-                while not api.store.replies.kept:  # noqa: ASYNC110
-                    await trio.sleep(0.01)
+            await eventually(lambda: bool(api.store.replies.kept))
             meanwhile = await post(api, "/presence", instance_key=instance, state="available")
             hold.set()
         assert (meanwhile.status_code, meanwhile.json()["code"]) == (409, "in_progress")

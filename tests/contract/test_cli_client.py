@@ -11,7 +11,7 @@ import trio
 from bridge import cli
 from bridge.commands.output import Progress
 from bridge.domain.ids import InstanceKey
-from tests.support.api import API_KEY, Api, running_api
+from tests.support.api import API_KEY, Api, eventually, running_api
 
 Captured = pytest.CaptureFixture[str]
 
@@ -140,8 +140,7 @@ async def test_pairing_draws_each_code_and_ends_when_the_phone_is_there(capsys: 
 
             nursery.start_soon(pair)
             with trio.fail_after(20):
-                while api.directory.qr_code is None:  # noqa: ASYNC110
-                    await trio.sleep(0.01)
+                await eventually(lambda: api.directory.qr_code is not None)
                 first = api.directory.qr_code
                 api.directory.qr_code = replace(first, code="2@second", attempt=2)
                 lines: list[str] = []

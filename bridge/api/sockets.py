@@ -34,7 +34,9 @@ WINDOW_EVENTS = 100
 WINDOW_BYTES = 2_000_000
 """Of events that are sent and not acknowledged; one that is larger goes alone."""
 PING_S = 15.0
-"""Between pings; a peer that was not heard from one to the next is gone."""
+"""From what a peer answered to the next ping."""
+PONG_S = 15.0
+"""How long the answer to a ping may take, which any byte of the peer is; then it is gone."""
 ACK_S = 5.0
 """How long the last acknowledgement may take to be stored when a connection ends."""
 CLOSE_S = 2.0
@@ -265,12 +267,12 @@ class _Session:
 
     async def _ping(self) -> None:
         while True:
-            asked_at = trio.current_time()
-            await self._socket.ping()
-            await trio.sleep(PING_S)
-            if self._socket.heard_at < asked_at:
+            with trio.move_on_after(PONG_S) as silence:
+                await self._socket.ask()
+            if silence.cancelled_caught:
                 self.end(SILENT)
                 return
+            await trio.sleep(PING_S)
 
     async def _watch(self) -> None:
         with self._tenure.held() as held:

@@ -49,14 +49,16 @@ class SocketStream(WSStream):  # type: ignore[misc]  # hypercorn is not followed
     def __init__(self, app: Any, *rest: Any) -> None:
         super().__init__(self._run, *rest)
         self._inner = app
-        self.heard_at = trio.current_time()
-        """When bytes of the peer came the last time, a pong for example."""
+        self._heard = trio.Event()
 
-    async def ping(self) -> None:
+    async def ask(self) -> None:
+        """Send a ping and return when bytes of the peer have come, a pong for example."""
+        self._heard = trio.Event()
         await self._send_wsproto_event(Ping())
+        await self._heard.wait()
 
     async def handle(self, event: Event) -> None:
-        self.heard_at = trio.current_time()
+        self._heard.set()
         # Either: the application has ended, or the closing handshake is over; nobody waits for this.
         with suppress(trio.BrokenResourceError, LocalProtocolError):
             await super().handle(event)

@@ -21,24 +21,29 @@ class Client:
 
     stream: trio.SocketStream
     ws: wsproto.WSConnection = field(default_factory=lambda: wsproto.WSConnection(wsproto.ConnectionType.CLIENT))
-    answers_pings: bool = True
-    pings: int = 0
 
     async def send(self, event: Event) -> None:
         await self.stream.send_all(self.ws.send(event))
 
     async def next(self) -> Event:
         """Return what comes next, pings answered and aside."""
+        while isinstance(event := await self.any(), Ping):
+            await self.send(event.response())
+        return event
+
+    async def any(self) -> Event:
+        """Return what comes next, a ping for example, and answer nothing."""
         with trio.fail_after(DEADLINE_S):
-            while True:
-                for event in self.ws.events():
-                    if not isinstance(event, Ping):
-                        return event
-                    self.pings += 1
-                    if self.answers_pings:
-                        await self.send(event.response())
+            while (event := next(self.ws.events(), None)) is None:
                 data = bytes(await self.stream.receive_some(65_536))
                 self.ws.receive_data(data or None)
+            return event
+
+    async def ping(self) -> Ping:
+        """Return the ping that comes next, unanswered; anything else is a failure."""
+        event = await self.any()
+        assert isinstance(event, Ping), event
+        return event
 
     async def frame(self) -> Any:
         text = ""

@@ -3,7 +3,7 @@ which the owner enters a pairing code."""
 
 import base64
 import binascii
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -14,7 +14,8 @@ from bridge.sandbox.appstate import Setting
 from bridge.sandbox.calls import BadRequest, Route, body
 from bridge.sandbox.history import MAX_MESSAGES
 from bridge.sandbox.http import Request, Response, json_response
-from bridge.sandbox.nodes import Jid
+from bridge.sandbox.nodes import GROUP_SERVER, Jid
+from bridge.sandbox.phone import UnknownMessage
 from bridge.sandbox.profiles import MAX_PICTURE_BYTES
 from bridge.sandbox.world import World
 
@@ -56,6 +57,13 @@ class ChangeChat(msgspec.Struct):
     muted_until: int | None = None
     pinned: bool | None = None
     archived: bool | None = None
+
+
+class DeleteForMe(msgspec.Struct):
+    """A message that the phone has sent or received; `address`: lid or number, how chat and author are written."""
+
+    message_id: str
+    address: Literal["lid", "number"] = "lid"
 
 
 class PastMessage(msgspec.Struct):
@@ -170,6 +178,28 @@ async def change_chat(world: World, request: Request, phone: str) -> Response:
     return json_response(200, _app_state(world, account))
 
 
+async def delete_for_me(world: World, request: Request, phone: str) -> Response:
+    """Delete a message on the phone for its owner alone, which its linked clients learn by app state."""
+    asked = body(request, DeleteForMe)
+    account = world.phones.find(phone).account
+    kept = world.phones.inboxes.kept(account.phone, account.lid, asked.message_id)
+    if kept is None:
+        raise UnknownMessage(asked.message_id)
+    chat, author = _written(world, kept.chat, asked.address), "0"
+    if kept.chat.server == GROUP_SERVER and not kept.mine:
+        author = _written(world, kept.author, asked.address)
+    value = sync_action.SyncActionValue()
+    value.deleteMessageForMeAction.deleteMedia = True
+    index = ("deleteMessageForMe", chat, kept.id, "1" if kept.mine else "0", author)
+    world.set_app_state(account, Setting("regular_high", index, value, 3))
+    return json_response(200, _app_state(world, account))
+
+
+def _written(world: World, who: Jid, address: str) -> str:
+    account = world.accounts.find(who)
+    return str(who if account is None else account.lid if address == "lid" else account.jid)
+
+
 async def app_state(world: World, request: Request, phone: str) -> Response:
     """Show the values of the account's app state, whoever of phone and clients has set them."""
     return json_response(200, _app_state(world, world.phones.find(phone).account))
@@ -220,6 +250,7 @@ ROUTES: Final = (
     Route("POST", _PHONE + "/block", block, body=Block, answer=shapes.ProfileInfo),
     Route("POST", _PHONE + "/contacts", save_contact, body=SaveContact, answer=shapes.AppStateValues),
     Route("POST", _PHONE + "/chats", change_chat, body=ChangeChat, answer=shapes.AppStateValues),
+    Route("POST", _PHONE + "/delete-for-me", delete_for_me, body=DeleteForMe, answer=shapes.AppStateValues),
     Route("POST", _PHONE + "/history", add_history, body=AddHistory, answer=shapes.MessageIds),
     Route("GET", _PHONE + "/app-state", app_state, answer=shapes.AppStateValues),
 )

@@ -16,6 +16,8 @@ import trio
 from bridge.errors import BridgeError
 from bridge.sandbox.shapes import (
     AddedFile,
+    AppStateValue,
+    AppStateValues,
     CodeInfo,
     CodeList,
     Copy,
@@ -134,6 +136,11 @@ class SandboxClient:
     async def block(self, phone: str, other: str, blocked: bool = True) -> ProfileInfo:
         """Block or unblock somebody, as the phone's owner does."""
         return await self._call("POST", f"/phones/{phone}/block", ProfileInfo, {"phone": other, "blocked": blocked})
+
+    async def delete_for_me(self, phone: str, message_id: str, address: str = "lid") -> list[AppStateValue]:
+        """Delete a message on a phone for its owner alone; `address` is lid or number. Return its app state."""
+        body = {"message_id": message_id, "address": address}
+        return (await self._call("POST", f"/phones/{phone}/delete-for-me", AppStateValues, body)).values
 
     async def codes(self) -> list[CodeInfo]:
         """Return the clients that wait to be scanned."""

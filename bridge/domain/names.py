@@ -1,7 +1,6 @@
 """Every event: the original's name for it, our type, and what it is emitted for. One table, which a test holds true.
 
-`source` is None for a name of the original's that is never emitted, because neonize does not forward what it is about;
-`when` says so. Our types are those of the webhook envelope (`docs/delivery.md`).
+Our types are those of the webhook envelope (`docs/delivery.md`).
 """
 
 from collections.abc import Mapping
@@ -15,12 +14,11 @@ class Name:
     name: str
     types: tuple[str, ...]
     when: str
-    source: str | None = "engine"
+    source: str = "engine"
     """engine, or bridge for what an instance says about itself."""
 
 
 _RECEIVED, _STATUS, _CONNECTION = ("message.received",), ("message.status",), ("connection.update",)
-_NEVER = "never: neonize 0.5.2 does not forward it"
 
 _ROWS = (
     Name(
@@ -41,7 +39,11 @@ _ROWS = (
     Name("interactive_message_received", _RECEIVED, "buttons came, or the choice of one"),
     Name("message_revoked", ("message.revoked",), "a message was deleted for everybody"),
     Name("message_edited", ("message.edited",), "a message was edited"),
-    Name("message_deleted", (), f"a message was deleted on another device of ours; {_NEVER}", None),
+    Name(
+        "message_deleted",
+        ("message.deleted",),
+        "another device of ours deleted a message for itself, one of those whose events are the newest",
+    ),
     Name("message_undecryptable", ("message.undecryptable",), "a message came that cannot be read; it may come again"),
     Name("media_updated", ("media.updated",), "the download of a message's file has ended, well or not", "bridge"),
     Name("message_delivered", _STATUS, "a message of ours arrived"),
@@ -77,7 +79,11 @@ _ROWS = (
     Name("push_name_update", ("contact.update",), "a contact writes, and has another name than before"),
     Name("push_name_setting", ("contact.update",), "our own name is another", "bridge"),
     Name("app_state_update", ("chat.update",), "a chat was archived, pinned or muted on another device of ours"),
-    Name("app_state_sync_complete", (), _NEVER, None),
+    Name(
+        "app_state_sync_complete",
+        ("app_state.synced",),
+        "the engine has read a collection of what our devices share from its beginning, and nothing followed for 5 s",
+    ),
     Name("contact_update", ("contact.update",), "a contact has another picture"),
     Name("contact_identity_changed", ("contact.identity_changed",), "a contact has a new phone"),
     Name("call_offer", ("call.offer",), "somebody rings"),

@@ -1,19 +1,17 @@
-"""Tells as events what the engine has stored and not reported: that people call themselves otherwise, and that chats
-were archived, pinned or muted on another device.
+"""Tells as events what the engine has stored and not reported: that people call themselves otherwise, that on another
+device chats were archived, pinned or muted and messages deleted, and that it has read a collection of app state.
 
-whatsmeow has events for both that neonize does not forward (goneonize/main.go); what it stores on the same occasion is
-noted by triggers in PostgreSQL. A note is removed after its event is stored: one that is told twice is the same event.
+whatsmeow has events for all of it that neonize does not forward (goneonize/main.go); what it stores on the same
+occasion is noted by triggers in PostgreSQL. A note is removed after its event is stored: one that is told twice is the
+same event.
 """
-
-from collections.abc import Awaitable
-from typing import Protocol
 
 import structlog
 import trio
 
 from bridge.domain.events import Event
-from bridge.domain.ids import InstanceKey
 from bridge.errors import BridgeError
+from bridge.instances.deletions import DeletionTeller, Emit
 from bridge.instances.numbers import Numbers
 from bridge.store.engine_notes import EngineNote, EngineNotes
 from bridge.store.errors import StoreError
@@ -24,12 +22,6 @@ LOOK_EVERY_S = 1.0
 _SETTINGS = ("archived", "pinned", "muted_until")
 
 
-class Emit(Protocol):
-    """Stores an event of an instance; raises `BridgeError`."""
-
-    def __call__(self, key: InstanceKey, event: Event, /) -> Awaitable[None]: ...
-
-
 class NoteTeller:
     """The task that does it."""
 
@@ -37,6 +29,7 @@ class NoteTeller:
         self._notes = notes
         self._numbers = numbers
         self._emit = emit
+        self._deletions = DeletionTeller(notes, numbers, emit)
 
     async def run(self, *, stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look for notes until `stop`; what cannot be told now waits for the next look."""
@@ -52,8 +45,11 @@ class NoteTeller:
 
     async def tell(self) -> None:
         """Tell what there is; raise `StoreError`. An instance that is not there to tell it keeps its notes."""
-        done = []
+        done, macs = [], []
         for note in await self._notes.read():
+            if note.instance is not None and "index_macs" in note.after:
+                macs.append(note)
+                continue
             if note.instance is not None and (event := event_of(note)) is not None:
                 (event,) = await self._numbers.complete([event])
                 try:
@@ -64,11 +60,14 @@ class NoteTeller:
             done.append(note.id)
         if done:
             await self._notes.remove(done)
+        await self._deletions.tell(macs)
 
 
 def event_of(note: EngineNote) -> Event | None:
     """Return what a note means, None when nothing has changed."""
     before = note.before or {}
+    if "app_state_version" in note.after:
+        return _synced(note)
     if "push_name" in note.after:
         name = str(note.after["push_name"])
         changes: dict[str, object] = {"push_name": name}
@@ -106,4 +105,14 @@ def event_of(note: EngineNote) -> Event | None:
         at=note.at,
         data={**data, "timestamp": int(note.at), "changes": changes},
         chat=note.about,
+    )
+
+
+def _synced(note: EngineNote) -> Event:
+    return Event(
+        type="app_state.synced",
+        name="app_state_sync_complete",
+        dedup_key=f"engine_note:{note.id}",
+        at=note.at,
+        data={"name": note.about, "version": note.after["app_state_version"], "timestamp": int(note.at)},
     )

@@ -72,6 +72,12 @@ class InvalidCursor(StoreError):
     status: ClassVar[int] = 400
 
 
+class EngineTablesChanged(StoreError):
+    """The engine's tables are not those that this program reads."""
+
+    code: ClassVar[str] = "engine_tables_changed"
+
+
 class MigrationError(StoreError):
     """The database does not fit this program; see the detail for what to do."""
 

@@ -27,12 +27,12 @@ CANNOT: Final = (
     Cannot("the id of a changed profile picture", "the Picture event has no field for it", "Picture.PictureID"),
     Cannot(
         "messages deleted for oneself on another device",
-        "the event is not forwarded, and whatsmeow stores nothing of it",
+        "the event is not forwarded; the bridge recognises them in what whatsmeow stores",
         "DeleteForMe",
     ),
     Cannot(
         "the end of an app state sync",
-        "the event is not forwarded, and what whatsmeow stores grows with each part of it",
+        "the event is not forwarded; the bridge sees when whatsmeow stores nothing more",
         "AppStateSyncComplete",
     ),
     Cannot("the new value in an event of a privacy setting", "it says which setting, not what to", "NewSettings"),

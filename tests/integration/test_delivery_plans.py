@@ -11,15 +11,17 @@ import pytest
 from psycopg import sql
 
 from bridge.store.queries import load
+from tests.support.engine_tables import OURS, TABLES
 
 BUSY, QUIET = "a" * 32, "b" * 32
 PLENTY, FEW = "whk_plenty", "whk_few"
-LONG = frozenset({"event", "message", "delivery", "attempt"})
+LONG = frozenset({"event", "message", "delivery", "attempt", "whatsmeow_lid_map"})
 FILL = (
     # 200,000 events, of which every thousandth is of a quiet instance
     "insert into bridge.event (id, instance_key, seq, type, chat, dedup_key, body, owner, epoch, received_at)"
     f" select 'evt_' || lpad(n::text, 8, '0'), case when n % 1000 = 0 then '{QUIET}' else '{BUSY}' end,"
-    " n, 'message.received', n % 500, n, repeat('x', 300), 'node', 1, now() - (200000 - n) * interval '3 s'"
+    " n, 'message.received', n % 500, format('message|%s@lid|%s@lid|%s', n % 500, n % 500, n),"
+    " repeat('x', 300), 'node', 1, now() - (200000 - n) * interval '3 s'"
     " from generate_series(1, 200000) n",
     # an endpoint for all of them, and one for those of the quiet instance
     "insert into bridge.endpoint (id, url, secret) select id, 'http://h/', '\\x00' from"
@@ -40,11 +42,18 @@ FILL = (
     "insert into bridge.replay (id, endpoint_id, request_hash, kind, cursor, until_position, queued)"
     f" select 'rpl_' || kind, '{PLENTY}', '\\x00', kind, 0, 100000, 0 from unnest(array['range', 'dead']) kind",
     "update bridge.delivery set replay = 'rpl_range' where seq between 198000 and 199500",
+    # what the engine has of the busy instance
+    TABLES,
+    f"insert into bridge.instance (key, jid, lid, last_seq) values ('{BUSY}', '{OURS}', '9@lid', 200000)",
+    "insert into whatsapp.whatsmeow_app_state_sync_keys"
+    f" select '{OURS}', n::text::bytea, sha256(n::text::bytea), n from generate_series(1, 3) n",
+    "insert into whatsapp.whatsmeow_lid_map select n, '49' || n from generate_series(1, 50000) n",
     "vacuum analyze",
 )
 READ = {"after": 100_000, "instances": None, "types": [], "limit": 100, "span": 2_000}
 PAGE = {"endpoint": PLENTY, "state": None, "before": None, "limit": 100}
 OLD = "evt_00005000"
+MACS = {"instance": BUSY, "macs": ["00" * 32] * 400, "events": 20_000, "keys": 3}
 QUERIES: list[tuple[str, str, dict[str, object], str]] = [
     ("feed", "read", READ, "event_position_key"),
     ("feed", "read", READ | {"instances": [QUIET], "types": ["message.received"]}, "event_position_key"),
@@ -70,6 +79,8 @@ QUERIES: list[tuple[str, str, dict[str, object], str]] = [
     ("deliveries", "prune_attempts", {"older_than_s": 590_000, "limit": 5_000}, "attempt_old"),
     ("retention", "events", {"before": OLD, "limit": 2_000}, "event_pkey"),
     ("retention", "messages", {"older_than_s": 590_000, "limit": 2_000}, "message_old"),
+    ("engine_notes", "deleted", MACS, "event_instance_key_seq_key"),
+    ("engine_notes", "deleted", MACS, "whatsmeow_lid_map_pkey"),
     ("endpoints", "lag", {"ids": [PLENTY, FEW], "dead_max": 1_000}, "delivery_dead"),
 ]
 ROWS_MAX = 25_000

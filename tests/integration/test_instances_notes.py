@@ -1,7 +1,5 @@
 """Notes from triggers on the engine's tables: taken, told through the instance's actor, kept until they are told."""
 
-from collections.abc import Sequence
-
 import psycopg
 import pytest
 
@@ -12,16 +10,10 @@ from bridge.instances.engine_notes import NoteTeller
 from bridge.instances.errors import InstanceDown
 from bridge.instances.numbers import Numbers
 from bridge.store.store import Store
+from tests.support.engine_tables import OURS, TABLES, execute
 
-NODE, OURS = NodeId("node"), "49150:1@s.whatsapp.net"
-ENGINE = f"""
-create schema if not exists whatsapp;
-create table whatsapp.whatsmeow_contacts (
-    our_jid text, their_jid text, push_name text, primary key (our_jid, their_jid));
-create table whatsapp.whatsmeow_lid_map (lid text primary key, pn text unique);
-create table whatsapp.whatsmeow_chat_settings (
-    our_jid text, chat_jid text, muted_until bigint not null default 0, pinned boolean not null default false,
-    archived boolean not null default false, primary key (our_jid, chat_jid));
+NODE = NodeId("node")
+PEOPLE = f"""
 insert into whatsapp.whatsmeow_contacts values ('{OURS}', '1@lid', 'Ada'), ('{OURS}', '491@s.whatsapp.net', 'Ada'),
     ('{OURS}', '492@s.whatsapp.net', 'Bob'), ('{OURS}', '3@lid', '');
 insert into whatsapp.whatsmeow_lid_map values ('1', '491');
@@ -41,18 +33,12 @@ class Actors:
         self.told.append(event)
 
 
-async def execute(store: Store, statements: Sequence[str]) -> None:
-    async with store.connection() as conn:
-        for statement in statements:
-            await conn.execute(statement.encode())
-
-
 @pytest.fixture
 async def paired(store: Store) -> InstanceKey:
     key = new_instance_key()
     await store.instances.create(key, None, None, {})
     epoch: Epoch = await store.instances.claim(key, NODE)
-    await execute(store, [ENGINE])
+    await execute(store, [TABLES, PEOPLE])
     await store.instances.set_identity(key, NODE, epoch, jid=OURS, lid=None)
     return key
 

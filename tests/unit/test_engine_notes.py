@@ -13,7 +13,7 @@ CHAT = {"our_jid": "49:1@s.whatsapp.net", "chat_jid": "1@lid", "archived": False
 
 
 def note(before: Mapping[str, Any] | None, after: Mapping[str, Any], about: str = "1@lid") -> EngineNote:
-    return EngineNote(7, about, before, after, 1_750_000_000.5, InstanceKey("a" * 32))
+    return EngineNote(7, about, before, after, 1_750_000_000.5, 0, InstanceKey("a" * 32))
 
 
 @pytest.mark.parametrize(("about", "sender"), [("111@lid", "111@lid"), ("4915@s.whatsapp.net", "4915")])

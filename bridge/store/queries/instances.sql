@@ -90,7 +90,7 @@ select to_regclass('whatsapp.whatsmeow_device') is not null as ready
 -- name: tune_engine_tables
 -- Spares commits of the engine that change nothing, and has noted what it does not tell, once its tables are there; see
 -- the migrations.
-select bridge.tune_engine_tables(), bridge.watch_engine_tables()
+select bridge.tune_engine_tables(), bridge.watch_engine_tables(), bridge.watch_app_state()
 
 -- name: device_exists
 -- Whether whatsmeow has the keys of this device.

@@ -6,6 +6,8 @@ import time
 from bridge.domain.ids import CommandId, EndpointId, EventId, InstanceKey, KeyId, MediaId, NodeId
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = tuple(first + second for first in _CROCKFORD for second in _CROCKFORD)
+"""Ten bits at a time: there are several ids for each message."""
 
 
 def ulid() -> str:
@@ -14,7 +16,7 @@ def ulid() -> str:
 
 
 def _encode(value: int) -> str:
-    return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)])
 
 
 def new_event_id() -> EventId:

@@ -1,15 +1,16 @@
 """Takes HTTP/1.1 requests out of bytes and puts answers into bytes; pure, no socket.
 
-The reading is h11's: framing is where gateways get hurt. The answers are ours, for they have two forms only (a known
-length, or until the connection ends), and a new h11 connection per request is cheaper than driving its state machine
-through the answer.
+The reading is that of httptools, which is Node's parser, llhttp, with none of its leniencies: framing is where gateways
+get hurt. It takes 3 µs for a webhook where h11 takes 52. The answers are ours, for they have two forms only: a known
+length, or until the connection ends.
 """
 
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
-import h11
+import httptools
 import msgspec
 
 from receiver.errors import BodyTooLarge, HeadTooLarge, MalformedRequest, RequestError
@@ -57,67 +58,91 @@ class RequestReader:
     """Collects the bytes of one connection and returns its requests one by one."""
 
     def __init__(self) -> None:
-        self._connection = _connection()
-        self._head: h11.Request | None = None
-        self._headers: dict[bytes, bytes] = {}
-        self._body = bytearray()
+        self._parser = httptools.HttpRequestParser(self)
+        self._complete: deque[Request] = deque()
+        self._refused: RequestError | None = None
+        self._reset()
 
     @property
     def mid_request(self) -> bool:
-        """Say whether a request has begun that is not complete."""
-        return self._head is not None or bool(self._connection.trailing_data[0])
+        """Say whether a request has begun that is not complete, or one is that was not returned."""
+        return self._begun or bool(self._complete)
 
     @property
     def wants_continue(self) -> bool:
         """Say whether the client holds its body back until it sees `CONTINUE`."""
-        return self._connection.they_are_waiting_for_100_continue
+        return self._has_head and not self._size and self._headers.get(b"expect", b"").lower() == b"100-continue"
 
     def feed(self, data: bytes) -> None:
-        """Take what came from the client; empty bytes are its end of stream."""
-        self._connection.receive_data(data)
+        """Take what came from the client; after a request that is refused nothing more is read."""
+        if self._refused is not None:
+            return
+        if not self._has_head:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # it is answered as if it had not been asked for; what comes behind it is not HTTP
+        except httptools.HttpParserCallbackError as error:
+            self._refused = error.__context__ if isinstance(error.__context__, RequestError) else MalformedRequest()
+        except httptools.HttpParserError:
+            self._refused = MalformedRequest()
+        if not self._has_head and self._head_bytes > MAX_HEAD_BYTES:
+            self._refused = self._refused or HeadTooLarge()
 
     def next_request(self) -> Request | None:
         """Return a complete request, or None while more bytes are needed; raise `RequestError` when it is refused."""
-        try:
-            return self._read()
-        except h11.RemoteProtocolError as error:
-            raise (HeadTooLarge if error.error_status_hint == HeadTooLarge.status else MalformedRequest) from None
+        if self._complete:
+            return self._complete.popleft()
+        if self._refused is not None:
+            raise self._refused
+        return None
 
-    def _read(self) -> Request | None:
-        while True:
-            event = self._connection.next_event()
-            match event:
-                case h11.Request():
-                    self._begin(event)
-                case h11.Data():
-                    if len(self._body) + len(event.data) > MAX_BODY_BYTES:
-                        raise BodyTooLarge
-                    self._body += event.data
-                case h11.EndOfMessage():
-                    return self._finish()
-                case _:  # NEED_DATA, or the end of the connection between two requests
-                    return None
+    def _reset(self) -> None:
+        self._begun = self._has_head = False
+        self._head_bytes = self._size = 0
+        self._target = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._hosts = 0
+        self._body: list[bytes] = []
 
-    def _begin(self, head: h11.Request) -> None:
-        self._head = head
-        self._headers = {name.lower(): value for name, value in head.headers.raw_items()}  # twice as fast as iterating
+    # what httptools calls
+
+    def on_message_begin(self) -> None:
+        self._begun = True
+
+    def on_url(self, part: bytes) -> None:
+        self._target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self._headers[name] = value
+        self._hosts += name == b"host"
+
+    def on_headers_complete(self) -> None:
+        self._has_head = True
+        version = self._parser.get_http_version()
+        if version not in ("1.0", "1.1") or self._hosts > 1 or (version == "1.1" and not self._hosts):
+            raise MalformedRequest
+        if len(self._target) + sum(map(len, self._headers)) + sum(map(len, self._headers.values())) > MAX_HEAD_BYTES:
+            raise HeadTooLarge
+        if not self._target.isascii():
+            raise MalformedRequest
         if int(self._headers.get(b"content-length", b"0")) > MAX_BODY_BYTES:
             raise BodyTooLarge
 
-    def _finish(self) -> Request:
-        head, body = self._head, bytes(self._body)
-        assert head is not None
-        keep_alive = self._connection.their_state is h11.DONE
-        rest, ended = self._connection.trailing_data
-        self._connection, self._head, self._body = _connection(), None, bytearray()
-        if rest:
-            self._connection.receive_data(rest)
-        path, _, query = head.target.decode("ascii").partition("?")
-        return Request(head.method.decode("ascii"), path, query, self._headers, body, keep_alive and not ended)
+    def on_body(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > MAX_BODY_BYTES:
+            raise BodyTooLarge
+        self._body.append(data)
 
-
-def _connection() -> h11.Connection:
-    return h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+    def on_message_complete(self) -> None:
+        keep_alive = self._parser.should_keep_alive() and not self._parser.should_upgrade()
+        path, _, query = self._target.decode("ascii").partition("?")
+        method = self._parser.get_method().decode("ascii")
+        self._complete.append(Request(method, path, query, self._headers, b"".join(self._body), keep_alive))
+        self._reset()
 
 
 def encode(response: Response, *, close: bool, head_only: bool = False) -> bytes:

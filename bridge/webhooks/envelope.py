@@ -7,6 +7,7 @@ it; SQL puts the number between them.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -70,7 +71,12 @@ def draft(event: Event, instance: InstanceView, now: float) -> Draft:
 def rfc3339(at: float) -> str:
     """Return a time in UTC, to the millisecond; a clock that is beyond all dates reads as 1970."""
     at = at if 0 <= at < YEAR_3000_S else 0.0
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(at % 1 * 1000):03d}Z"
+    return f"{_to_the_second(int(at))}.{int(at % 1 * 1000):03d}Z"
+
+
+@lru_cache(maxsize=64)  # most events are of this second or of the one before
+def _to_the_second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _json(value: Mapping[str, object]) -> str:

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 
 import certifi
-import h11
 import trio
 
 from bridge.domain.lanes import SHOWN_BYTES, Answer
 from bridge.net.guard import Guard, Target, UrlRefused
 from bridge.store.deliveries import Destination, Pending
 from bridge.store.sealed import Headers as OwnHeaders
-from bridge.webhooks.link import Headers, Link, Reply, Stale
+from bridge.webhooks.link import Headers, Link, NotHttp, Reply, Stale
 from bridge.webhooks.sign import sign
 
 USER_AGENT = "whatsapp-bridge/1"
@@ -25,7 +24,7 @@ SITES_MAX = 1_000
 SHOWN_CHARS = 200
 """Of a refusing answer's body, in the delivery's error."""
 
-_LOST = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError)
+_LOST = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, NotHttp)
 
 
 @dataclass(slots=True)

@@ -69,6 +69,12 @@ def test_the_last_request_of_a_connection_is_known(request_bytes: bytes) -> None
         head(b"content-length: " + b"9" * 5000),
         head(b"content-length: 5", b"transfer-encoding: gzip"),
         head(b"transfer-encoding: chunked") + b"zz\r\n",
+        head(b"transfer-encoding: chunked", b"content-length: 5"),
+        head(b"host: y"),
+        head(b"x: folded", b" value"),
+        b"GET / HTTP/1.1\nhost: x\n\n",
+        b"PRI * HTTP/2.0\r\nhost: x\r\n\r\n",
+        b"GET /\xc3\xa9 HTTP/1.1\r\nhost: x\r\n\r\n",
     ],
 )
 def test_a_malformed_request_is_refused(request_bytes: bytes) -> None:
@@ -84,9 +90,18 @@ def test_no_bytes_do_more_than_get_refused(data: bytes) -> None:
         assert 400 <= error.status < 500
 
 
-def test_a_long_head_is_refused_before_it_ends() -> None:
+@pytest.mark.parametrize("end", [b"", b"\r\nhost: x\r\n\r\n"], ids=["before it ends", "in one piece"])
+def test_a_long_head_is_refused(end: bytes) -> None:
     with pytest.raises(HeadTooLarge):
-        read(b"GET / HTTP/1.1\r\nx: " + b"a" * MAX_HEAD_BYTES)
+        read(b"GET / HTTP/1.1\r\nx: " + b"a" * MAX_HEAD_BYTES + end)
+
+
+def test_what_comes_before_a_malformed_request_is_answered() -> None:
+    reader = RequestReader()
+    reader.feed(POST + b"nonsense\r\n\r\n")
+    assert reader.next_request() is not None
+    with pytest.raises(MalformedRequest):
+        reader.next_request()
 
 
 def test_a_large_body_is_refused_by_its_announcement() -> None:

@@ -17,7 +17,7 @@ from bridge.domain.ids import EndpointId, EventId, InstanceKey
 from bridge.domain.lanes import Answer
 from bridge.net.guard import Guard
 from bridge.store.deliveries import Destination, Pending
-from bridge.webhooks.link import ANSWER_MAX_BYTES
+from bridge.webhooks.link import ANSWER_MAX_BYTES, HEAD_MAX_BYTES
 from bridge.webhooks.post import IDLE_MAX_S, Poster, retry_after_s
 from tests.support.hooks import SECRET, Received, Reply, hook
 
@@ -129,9 +129,12 @@ async def test_a_changed_url_is_used_at_once() -> None:
     ("answer", "expected"),
     [
         (b"", "the connection ended without an answer"),
-        (b"no HTTP at all\r\n\r\n", "illegal status line"),
-        (b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n", "illegal header line"),
-        (b"HTTP/1.1 2", "peer unexpectedly closed"),
+        (b"no HTTP at all\r\n\r\n", "no HTTP/1.1: Expected HTTP/"),
+        (b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n", "no HTTP/1.1: Invalid header token"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx", "ended within the answer"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n", "ended within the answer"),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"a" * HEAD_MAX_BYTES, "head is larger"),
+        (b"HTTP/1.1 2", "ended without an answer"),
     ],
 )
 async def test_an_answer_that_is_none_is_no_success(answer: bytes, expected: str) -> None:
@@ -144,6 +147,21 @@ async def test_an_answer_that_is_none_is_no_success(answer: bytes, expected: str
 async def test_an_early_hint_is_not_the_answer() -> None:
     async with raw(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n") as url:
         assert await once(url) == Answer(200)
+
+
+async def test_a_connection_with_a_second_answer_is_not_used_again() -> None:
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+    poster = Poster(LOOPBACK)
+    async with raw(answer + b"HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n", then_hang=True) as url:
+        assert [await poster.post(to(url, 2), PENDING) for _ in range(2)] == [Answer(200)] * 2
+    await poster.tidy(everything=True)
+
+
+async def test_a_line_break_in_a_header_reaches_nobody() -> None:
+    async with hook() as receiver:
+        with pytest.raises(ValueError, match="line break"):
+            await Poster(LOOPBACK).post(replace(to(receiver.url), headers=(("x-a", "b\r\nx-c: d"),)), PENDING)
+        assert not receiver.received
 
 
 async def test_an_old_server_that_just_closes_at_the_end_is_understood() -> None:

@@ -293,6 +293,7 @@ class InstanceActor(Actor[Message]):
                 await self._forget_device()
             case fx.ShowQr(code, expires_at):
                 self.qr.show(code, expires_at)
+                await self._store.instances.tune_engine_tables()  # by now the engine has made them
             case fx.ShowPairCode(code, expires_at):
                 self.qr.show_pair_code(code, expires_at)
                 await self.inbox.emit([announce.pair_code(self.key, code=code, at=time.time(), expires_at=expires_at)])

@@ -42,6 +42,18 @@ async def was_read(stack: Stack, times: int) -> bool:
     return len(await read_versions(stack)) == times
 
 
+async def test_the_engines_tables_are_watched_before_the_first_phone_is_linked(tmp_path: Path) -> None:
+    async with running_stack(tmp_path / "data") as stack:
+        key = (await stack.call("POST", "/instance/create"))["instance_key"]
+        await stack.call("POST", "/instance/connect", instance_key=key)
+        with psycopg.connect(running_dsn(tmp_path / "data" / "postgres"), autocommit=True) as conn:
+
+            async def watched() -> bool:
+                return conn.execute("select from pg_trigger where tgname = 'note_app_state_sync'").rowcount == 1
+
+            await until(watched)
+
+
 async def test_a_deleted_message_is_told_once_whatever_comes_between(tmp_path: Path) -> None:
     async with running_stack(tmp_path / "data") as stack:
         await stack.sandbox.create_phone(CONTACT, "Ann")

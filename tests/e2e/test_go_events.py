@@ -291,11 +291,8 @@ def test_event_app_state_update(world: World, field: str, value: object) -> None
 
 
 def test_event_app_state_sync_complete(world: World) -> None:
-    def read() -> list[int]:
-        told = [one["data"] for one in world.events("app_state_sync_complete")]
-        return [one["version"] for one in told if one["name"] == "critical_block"]
-
-    assert until(read) == [1], "once, with what came at pairing"
+    data = world.event("app_state_sync_complete", name="critical_block")["data"]
+    assert data["version"] == 1, "what came at pairing"
 
 
 def test_event_history_sync(world: World) -> None:

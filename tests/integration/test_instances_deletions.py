@@ -177,6 +177,20 @@ async def test_a_message_that_is_stored_after_its_deletion_is_found_later(bench:
     assert await bench.look_later() == [("A", ANN, "491")]
 
 
+async def test_our_own_lid_is_known_of_the_instance_alone(bench: Bench) -> None:
+    await execute(bench.store, ["delete from whatsapp.whatsmeow_lid_map"])
+    await bench.has(sent("A", GROUP))
+    await bench.settings(name(GROUP, "A", "1", "9@lid"))
+    assert await bench.look_later() == [("A", GROUP, "49150")]
+
+
+async def test_an_instance_that_does_not_know_its_lid_recognises_what_others_wrote(bench: Bench) -> None:
+    await execute(bench.store, ["update bridge.instance set lid = null"])
+    await bench.has(received("A"))
+    await bench.settings(name(ANN, "A"))
+    assert await bench.look_later() == [("A", ANN, "491")]
+
+
 async def test_what_postgresql_cannot_read_hides_nothing_else(bench: Bench) -> None:
     await bench.has(sent("A", metadata="\0"), sent("B"))
     await bench.settings(name(ANN, "A", "1"), name(ANN, "B", "1"))

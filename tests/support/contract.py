@@ -91,7 +91,7 @@ class World:
         answer = self.sandbox.get(f"/phones/{number}/messages/{message_id}")
         return answer.json() if answer.status_code == 200 else None
 
-    def event(self, name: str, key: str | None = None, **data: Any) -> dict[str, Any]:
+    def event(self, name: str, key: str | None = None, /, **data: Any) -> dict[str, Any]:
         """Return the one event of that name whose data has these values; wait for it, and check the envelope."""
         found = until(lambda: self._events(name, key or self.key, data))
         assert len(found) == 1, [event["data"] for event in found]
@@ -101,7 +101,7 @@ class World:
         assert isinstance(event["timestamp"], str)
         return event
 
-    def events(self, name: str, **data: Any) -> list[dict[str, Any]]:
+    def events(self, name: str, /, **data: Any) -> list[dict[str, Any]]:
         """Return the events of that name that came so far."""
         return self._events(name, self.key, data)
 

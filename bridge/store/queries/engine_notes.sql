@@ -33,7 +33,8 @@ set local jit = off
 -- where chat or 1 says it; its MAC is made with one of the keys that the phone has shared. Chat and author may stand under
 -- their number or their LID. Whatever the MACs of other settings are, they match nothing.
 with ours as materialized (
-    select key, jid, last_seq, regexp_replace(jid, ':\d+@', '@') as own, regexp_replace(lid, ':\d+@', '@') as own_lid
+    select key, jid, last_seq, regexp_replace(jid, ':\d+@', '@') as own,
+           regexp_replace(coalesce(lid, ''), ':\d+@', '@') as own_lid
     from bridge.instance
     where key = %(instance)s
 ), hmac_key as materialized (
@@ -57,8 +58,9 @@ with ours as materialized (
     select chat, own, case when strpos(body, '\u0000') = 0 then body::json #>> '{data,message_id}' end, true  -- it refuses \u0000
     from told where body is not null
 ), person as materialized (
-    select p.jid, coalesce(by_lid.pn || '@s.whatsapp.net', by_number.lid || '@lid') as other
+    select p.jid, coalesce(by_lid.pn || '@s.whatsapp.net', by_number.lid || '@lid', nullif(ours.own_lid, '')) as other
     from (select chat as jid from message union select sender from message) p
+    left join ours on ours.own = p.jid
     left join lateral (
         select m.pn from whatsapp.whatsmeow_lid_map m where m.lid = split_part(p.jid, '@', 1) limit 1
     ) by_lid on split_part(p.jid, '@', 2) = 'lid'

@@ -210,7 +210,10 @@ def _panel(number: int, panel: Panel, place: dict[str, int]) -> dict[str, object
         },
         "options": {"reduceOptions": {"calcs": ["lastNotNull"]}}
         if panel.kind == STAT
-        else {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
+        else {
+            "legend": {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []},
+            "tooltip": {"mode": "multi", "sort": "desc"},
+        },
         "targets": [
             {
                 "refId": chr(ord("A") + index),

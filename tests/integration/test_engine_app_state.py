@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from bridge.sandbox.client import SandboxRefused
 from tests.support.engine import SOON_S, running_rig
 from tests.support.stack import until
 
@@ -27,7 +28,10 @@ async def test_the_mac_of_a_deletion(database_url: str, tmp_path: Path) -> None:
         message_id = await rig.phones.send(CONTACT, ada.phone.phone, "not for long")
         values = await rig.phones.delete_for_me(ada.phone.phone, message_id)
         name = next(json.loads(one.index) for one in values if one.collection == "regular_high")
-        assert name[0] == "deleteMessageForMe"
+        assert name == ["deleteMessageForMe", name[1], message_id, "0", "0"]
+        with pytest.raises(SandboxRefused) as refused:
+            await rig.phones.delete_for_me(ada.phone.phone, "never seen")
+        assert (refused.value.http_status, refused.value.error) == (404, "unknown_message")
         with psycopg.connect(database_url, autocommit=True) as conn:
 
             async def stored() -> Sequence[tuple[bytes]]:

@@ -19,7 +19,9 @@ from bridge.instances.errors import InstanceDown
 from bridge.instances.numbers import Numbers
 from bridge.sandbox.keys import hkdf
 from bridge.store.events import Draft
+from bridge.store.migrate import migrate
 from bridge.store.store import Store
+from bridge.store.trio_psycopg import TrioConnection
 from tests.support.engine_tables import OURS, TABLES, execute
 
 NODE, KEYS = NodeId("node"), {1: b"\1" * 32, 2: b"\2" * 32}
@@ -292,6 +294,20 @@ async def test_a_note_that_cannot_be_taken_does_not_keep_the_engine_from_writing
         query = b"select count(*), max(v.version) from whatsapp.whatsmeow_app_state_mutation_macs join"
         query += b" whatsapp.whatsmeow_app_state_version v using (jid, name)"
         assert await (await conn.execute(query)).fetchone() == (2, 2)
+
+
+async def test_tables_that_the_engine_has_made_before_are_watched_from_the_migration_on(
+    empty_database_url: str,
+) -> None:
+    conn = await TrioConnection.connect(empty_database_url, autocommit=True)
+    try:
+        await conn.execute(TABLES.encode())
+        await migrate(conn)
+        query = b"select tgname from pg_trigger where tgname like 'note_app_state_%' order by 1"
+        found = await (await conn.execute(query)).fetchall()
+    finally:
+        await conn.close()
+    assert found == [("note_app_state_macs",), ("note_app_state_sync",)]
 
 
 @pytest.mark.parametrize("key", [b"k", b"\x0b" * 20, bytes(32), b"\xff" * 64], ids=len)

@@ -19,6 +19,7 @@ from bridge.api.context import ApiContext, Limits
 from bridge.api.server import HttpServer
 from bridge.config import Settings
 from bridge.domain.ids import EndpointId
+from bridge.engine.downloader.pool import Downloader
 from bridge.engine.pool import EngineConfig, EnginePool
 from bridge.engine.wire import SandboxTrust
 from bridge.errors import BridgeError
@@ -112,7 +113,8 @@ class App:
         self.directory = Directory(parts)
         guard = Guard(settings.webhook_allow)
         self.dispatcher = Dispatcher(self.store, node=self.node, poster=Poster(guard))
-        files = InstanceFiles(self.directory)
+        self.downloader = Downloader(sandbox)
+        files = InstanceFiles(self.directory, self.downloader)
         self.downloads = Downloads(self.media.library, self.media.showing, files)
         notes = NoteTeller(self.store.engine_notes, Numbers(self.store.contacts.numbers), files.emit)
         self.media.on_again = incoming.on_expected = self.downloads.wake
@@ -164,6 +166,7 @@ class App:
                 ChildSpec("notes", notes.run),
                 ChildSpec("webhooks", self.dispatcher.run, inspect=lambda: asdict(self.dispatcher.stats)),
                 ChildSpec("replays", self.replayer.run),
+                ChildSpec("downloader", self.downloader.run, inspect=self.downloader.detail),
                 ChildSpec("downloads", self.downloads.run, inspect=self.downloads.detail),
                 ChildSpec("janitor", self.janitor.run),
                 ChildSpec("http", self._serve, shutdown_s=8, inspect=self.http.detail),

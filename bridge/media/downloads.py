@@ -40,10 +40,13 @@ class Engines(Protocol):
     def online(self) -> Collection[InstanceKey]:
         """Return the instances that could download now."""
 
-    async def download(self, key: InstanceKey, source: bytes, path: Path, *, size_bytes: int, limit_bytes: int) -> None:
+    async def download(
+        self, key: InstanceKey, source: bytes, path: Path, *, size_bytes: int, limit_bytes: int
+    ) -> bytes | None:
         """Write the file that a serialised `waE2E.Message` names to `path`, unless it is larger than the limit.
 
-        `size_bytes` is what the message says of it. Raises `MediaTooLarge`, `BridgeError`.
+        `size_bytes` is what the message says of it. Returns its SHA-256 where that was checked and the disk has the
+        file. Raises `MediaTooLarge`, `BridgeError`.
         """
 
     async def emit(self, key: InstanceKey, event: Event) -> None:
@@ -140,10 +143,10 @@ class Downloads:
         if row.size_bytes > limit:
             raise MediaTooLarge(max_bytes=limit, size_bytes=row.size_bytes)
         with self._library.spool.name() as path:
-            await self._engines.download(
+            sha256 = await self._engines.download(
                 row.instance_key, row.source or b"", path, size_bytes=row.size_bytes, limit_bytes=limit
             )
-            file = await self._library.spool.measure(path, limit)
+            file = await self._library.spool.measure(path, limit, sha256)
             await self._library.keep(file)
         found = sniff(file.head, row.filename)
         mime_type = row.mime_type if found in (UNKNOWN, "text/plain", "application/zip") else found

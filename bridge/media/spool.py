@@ -114,9 +114,19 @@ class Spool:
             finally:
                 draft.discard()
 
-    async def measure(self, path: Path, limit_bytes: int) -> Spooled:
-        """Return what is to be known of a file that somebody else wrote, synced; raise `MediaTooLarge`."""
+    async def measure(self, path: Path, limit_bytes: int, sha256: bytes | None = None) -> Spooled:
+        """Return what is to be known of a file that somebody else wrote, synced; raise `MediaTooLarge`.
+
+        With `sha256` that has been done, and it is not read again.
+        """
+        if sha256 is not None:
+            return await trio.to_thread.run_sync(_look, path, sha256, limiter=threads)
         return await trio.to_thread.run_sync(_measure, path, limit_bytes, limiter=threads)
+
+
+def _look(path: Path, sha256: bytes) -> Spooled:
+    with path.open("rb") as file:
+        return Spooled(path, sha256, os.fstat(file.fileno()).st_size, file.read(HEAD_BYTES))
 
 
 def _measure(path: Path, limit_bytes: int) -> Spooled:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.proc import kilobytes
 from tests.support.stack import Stack, running_stack, until
 
 pytestmark = pytest.mark.engine
@@ -65,8 +66,3 @@ async def goes_out(stack: Stack, key: str, size: int) -> None:
 def begin(pid: int) -> None:
     """Have the kernel count the peak of a process's memory anew."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
-
-
-def kilobytes(pid: int, name: str) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(name + ":")).split()[1])

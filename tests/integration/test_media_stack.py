@@ -224,6 +224,7 @@ async def test_files_of_every_kind_come_in_are_kept_and_served(tmp_path: Path) -
                 assert got.headers["content-type"] == "application/pdf"
         await served(one, first["media_path"], media["id"], samples.picture("WEBP"))
         await in_a_group(one)
+        assert "media.left_to_engine" not in one.stack.log(), "the downloader got them all"
 
 
 async def in_a_group(one: Rig) -> None:
@@ -291,6 +292,11 @@ async def test_a_download_that_fails_is_tried_again_and_ends_as_expired_until_so
         await one.control.post("/faults", json={"kind": "media", "code": 500, "direction": "download", "count": 1})
         message = await one.from_contact(kind="image", file={"data": b64(samples.picture())})
         assert (await one.event("media.updated", message))["data"]["media"]["status"] == "available"
+
+        await one.control.post("/faults", json={"kind": "media", "code": 404, "direction": "download", "count": 1})
+        message = await one.from_contact(kind="image", file={"data": b64(samples.picture(size=(80, 80)))})
+        assert (await one.event("media.updated", message))["data"]["media"]["status"] == "available"
+        assert one.stack.log().count("media.left_to_engine") == 1, "the engine asks where WhatsApp sends its session"
 
         fault = {"kind": "media", "code": 410, "direction": "download", "seconds": 3600}
         assert (await one.control.post("/faults", json=fault)).status_code < 300

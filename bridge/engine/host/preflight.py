@@ -33,12 +33,12 @@ def check(database_url: str, proxy: str | None, environment: Mapping[str, str] =
         _connect("the proxy", (address.hostname or "", address.port or (443 if address.scheme == "https" else 80)))
 
 
-def way_out(environment: Mapping[str, str]) -> str | None:
-    """Return the URL of the proxy that Go would take to WhatsApp (net/http.ProxyFromEnvironment), if any."""
+def way_out(environment: Mapping[str, str], host: str = WHATSAPP[0]) -> str | None:
+    """Return the URL of the proxy that Go would take to a host (net/http.ProxyFromEnvironment), if any."""
     proxy = environment.get("HTTPS_PROXY") or environment.get("https_proxy")
     if not proxy:
         return None
-    host = "." + WHATSAPP[0]
+    host = f".{host}"
     for name in (environment.get("NO_PROXY") or environment.get("no_proxy") or "").split(","):
         excepted = name.strip().removeprefix("*").lstrip(".")
         if name.strip() == "*" or (excepted and host.endswith(f".{excepted}")):

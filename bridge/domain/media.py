@@ -19,7 +19,14 @@ GONE_ATTEMPTS = 3
 """So many times in a row WhatsApp has to say that it does not have a file before that is believed."""
 _GONE = ("status code 403", "status code 404", "status code 410")
 """whatsmeow's words for it. A host that has not got the file yet says the same, so once is not enough."""
-_NEVER = ("no url present", "nothing downloadable found", "hash of media", "invalid media hmac", "length does not")
+_NEVER = (
+    "no url present",
+    "nothing downloadable found",
+    "hash of media",
+    "hash of unencrypted",
+    "invalid media hmac",
+    "length does not",
+)
 """What another attempt would not change: the message names no file, or its keys do not fit the file."""
 _ID_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _YEAR_3000_S = 32_503_680_000.0

@@ -30,7 +30,7 @@ def carried(part: str, kind: str, value: Any) -> Media | None:
     for name in _KEPT:
         if value.HasField(name):
             setattr(inner, name, getattr(value, name))
-    if not value.directPath:  # with a path the library asks WhatsApp for the host, with a URL it takes that one
+    if not value.directPath:  # of no use to the library, which takes paths alone; the downloader has a use for it
         inner.URL = value.URL
     return Media(
         kind=_kind(kind),

@@ -4,6 +4,7 @@
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,15 @@ async def test_a_file_of_every_kind_comes_by_the_proxy_with_the_librarys_headers
         assert (target, headers["host"]) == ("/image", MEDIA_HOST)
         assert (headers["origin"], headers["referer"]) == ("https://web.whatsapp.com", "https://web.whatsapp.com/")
         assert headers["user-agent"].startswith("Go-http-client")
+
+
+async def test_a_file_that_is_not_sealed_comes_the_same_way(tmp_path: Path) -> None:
+    at = replace(mediahost.place(SAID), sealed_sha256=b"", media_key=b"")
+    async with rig(tmp_path, file=mediahost.ok(CONTENT)) as (_, downloader):
+        assert await fetch(downloader, tmp_path / "f", at=at) == CONTENT
+        with pytest.raises(DownloadFailed, match="hash of unencrypted media"):
+            await fetch(downloader, tmp_path / "g", at=replace(at, sha256=bytes(32)))
+        assert not (tmp_path / "g").exists()
 
 
 async def test_it_runs_behind_everybody_else_and_ends_when_there_is_nothing_to_do(

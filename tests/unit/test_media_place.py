@@ -94,16 +94,28 @@ def test_no_message_names_a_host_that_is_not_whatsapps(url: str) -> None:
     assert place_of(source(URL=url)) is None
 
 
-@pytest.mark.parametrize("path", ["v/x", "/v/x y", "/v/\r\nHost: evil", "/\u00e4", "@evil.example/x", ".evil.example/"])
+@pytest.mark.parametrize("path", ["v/x", "@evil.example/x", ".evil.example/", "https://evil.example/"])
 def test_a_path_that_is_none_is_left_to_the_library(path: str) -> None:
     assert place_of(source(directPath=path)) is None
 
 
-@pytest.mark.parametrize(
-    "missing", [{"mediaKey": None}, {"fileEncSHA256": None}, {"fileSHA256": None}, {"fileEncSHA256": b"short"}]
-)
-def test_a_file_that_is_not_sealed_or_has_no_hash_is_left_to_the_library(missing: dict[str, Any]) -> None:
-    assert place_of(source(directPath="/v/x?", **missing)) is None
+def test_a_path_names_no_header_and_no_second_request() -> None:
+    found = place_of(source(directPath="/v/x y\r\nHost: evil\u00e4#part"))
+    assert found is not None
+    assert found.target == "/v/x%20y%0D%0AHost:%20evil%C3%A4"
+
+
+def test_a_hash_that_is_none_is_left_to_the_library_which_asks_for_no_such_file() -> None:
+    for wrong in (b"", b"short"):
+        assert place_of(source(directPath="/v/x?", fileEncSHA256=wrong)) is None
+
+
+def test_what_the_library_would_read_to_its_end_before_it_finds_it_wrong_is_not_left_to_it() -> None:
+    for missing in ("mediaKey", "fileEncSHA256", "fileSHA256"):
+        found = place_of(source(directPath="/v/x?", **{missing: None}))
+        assert found is not None, missing
+        if missing == "fileEncSHA256":
+            assert (found.sealed_sha256, found.target) == (b"", "/v/x?&hash=&mms-type=document&__wa-mms=")
 
 
 def test_what_names_no_file_is_left_to_the_library() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.engine.downloader.place import Place
-from bridge.engine.downloader.sealed import OVERHEAD_BYTES, BadFile, Opening
+from bridge.engine.downloader.sealed import OVERHEAD_BYTES, BadFile, reader
 from bridge.sandbox.attachments import FILE_KINDS
 from tests.support import mediahost
 
@@ -20,12 +20,8 @@ KINDS = ("image", "video", "audio", "document", "sticker")
 CONTENT = bytes(range(256)) * 5
 
 
-def opening(at: Place) -> Opening:
-    return Opening(at.media_key, at.info, sealed_sha256=at.sealed_sha256, sha256=at.sha256)
-
-
 def opened(at: Place, *pieces: bytes) -> bytes:
-    one = opening(at)
+    one = reader(at.media_key, at.info, sealed_sha256=at.sealed_sha256, sha256=at.sha256)
     return b"".join([*(one.take(piece) for piece in pieces), one.end()])
 
 
@@ -74,6 +70,24 @@ def test_another_content_than_the_message_says_is_refused() -> None:
     sealed, said = mediahost.sealed(CONTENT)
     with pytest.raises(BadFile, match="hash of media plaintext"):
         opened(replace(mediahost.place(said), sha256=bytes(32)), sealed)
+
+
+def test_a_file_that_is_not_sealed_is_checked_by_its_hash_and_its_key_does_not_count() -> None:
+    _, said = mediahost.sealed(CONTENT)
+    at = replace(mediahost.place(said), sealed_sha256=b"")
+    assert opened(at, CONTENT[:7], CONTENT[7:]) == CONTENT
+    for wrong in (CONTENT + b"x", CONTENT[:-1]):
+        with pytest.raises(BadFile, match="hash of unencrypted media"):
+            opened(at, wrong)
+
+
+def test_without_the_hash_or_the_key_nothing_is_right() -> None:
+    sealed, said = mediahost.sealed(CONTENT)
+    at = mediahost.place(said)
+    with pytest.raises(BadFile, match="hash of media plaintext"):
+        opened(replace(at, sha256=b""), sealed)
+    with pytest.raises(BadFile, match="invalid media hmac"):
+        opened(replace(at, media_key=b""), sealed)
 
 
 @pytest.mark.parametrize("body", [bytes(32), b"x" * 31 + b"\x11", b"x" * 30 + b"\x01\x02", None])

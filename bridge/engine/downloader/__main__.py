@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bridge.engine.downloader import jobs
-from bridge.engine.downloader.sealed import OVERHEAD_BYTES, BadFile, Opening
+from bridge.engine.downloader.sealed import OVERHEAD_BYTES, BadFile, reader
 from bridge.engine.downloader.web import Away, Broken, body_of
 
 NICENESS = 19
@@ -87,7 +87,7 @@ def fetch(job: jobs.Job, is_wanted: Callable[[], bool]) -> jobs.Answer:
         with body_of(job) as body:
             if body.said_bytes is not None and body.said_bytes > job.limit_bytes + OVERHEAD_BYTES:
                 return jobs.TooLarge()
-            opening = Opening(job.media_key, job.info, sealed_sha256=job.sealed_sha256, sha256=job.sha256)
+            opening = reader(job.media_key, job.info, sealed_sha256=job.sealed_sha256, sha256=job.sha256)
             target = Target(job.path, job.limit_bytes)
             try:
                 for piece in body.pieces():

@@ -4,7 +4,7 @@ import msgspec
 
 
 class Job(msgspec.Struct, frozen=True):
-    """Fetch a sealed file, open it, and write its content to `path`, which must not exist."""
+    """Fetch a file, open it, and write its content to `path`, which must not exist."""
 
     host: str
     target: str
@@ -14,7 +14,7 @@ class Job(msgspec.Struct, frozen=True):
     """The word for the kind of file that goes into its keys."""
     media_key: bytes
     sealed_sha256: bytes
-    """Of the file as it comes, with its MAC."""
+    """Of the file as it comes, with its MAC; empty for one that is not sealed."""
     sha256: bytes
     """Of its content."""
     limit_bytes: int
@@ -29,7 +29,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Fetched(msgspec.Struct, frozen=True, tag="fetched"):
-    """The file is at its path, checked against both hashes and its MAC, and on the disk."""
+    """The file is at its path, checked against its hashes and its MAC, and on the disk."""
 
     size_bytes: int
 

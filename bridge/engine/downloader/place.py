@@ -9,7 +9,7 @@ import base64
 import re
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from google.protobuf.message import DecodeError
 
@@ -20,7 +20,7 @@ _DOMAIN: Final = ".whatsapp.net"
 _NO_FILES: Final = "web.whatsapp.net"
 """Its URLs were never to be fetched: whatsmeow passed over them as long as it took URLs."""
 _HASH_BYTES: Final = 32
-_TARGET: Final = re.compile(r"/[!-~]*")
+_PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
 _KINDS: Final = {
     "imageMessage": ("WhatsApp Image Keys", "image"),
     "videoMessage": ("WhatsApp Video Keys", "video"),
@@ -33,7 +33,7 @@ _KINDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A sealed file at a host of WhatsApp's."""
+    """A file at a host of WhatsApp's."""
 
     host: str
     target: str
@@ -41,13 +41,16 @@ class Place:
     info: str
     media_key: bytes = field(repr=False)
     sealed_sha256: bytes
+    """Empty where the file is not sealed: channels have such."""
     sha256: bytes
+    """Anything but 32 bytes fits no file."""
 
 
 def place_of(source: bytes) -> Place | None:
-    """Return where the file is that a serialised `waE2E.Message` names; None for what the library has to judge.
+    """Return where the file is that a serialised `waE2E.Message` names; None where the library has words for it.
 
-    That is a file that is not sealed (channels have such), one without hashes, and one that is nowhere to be had.
+    Those are of messages that name no file, or none that it would ask for. What it would read into memory to find
+    something wrong with it has a place.
     """
     try:
         message = e2e.Message.FromString(source)
@@ -58,13 +61,14 @@ def place_of(source: bytes) -> Place | None:
         return None
     file = getattr(message, part)
     info, word = _KINDS[part]
-    hashes = (file.fileEncSHA256, file.fileSHA256)
-    if not file.mediaKey or any(len(value) != _HASH_BYTES for value in hashes):
+    if file.HasField("fileEncSHA256") and len(file.fileEncSHA256) != _HASH_BYTES:
         return None
     found = _with_path(file, word) if file.directPath else _with_url(file.URL)
-    if found is None or not _TARGET.fullmatch(found[1]):
+    if found is None or not found[1].startswith("/"):
         return None
-    return Place(*found, info, file.mediaKey, *hashes)
+    host, target = found
+    target = quote(target.partition("#")[0], safe=_PRINTABLE)
+    return Place(host, target, info, file.mediaKey, file.fileEncSHA256, file.fileSHA256)
 
 
 def _with_path(file: Any, word: str) -> tuple[str, str]:

@@ -27,8 +27,27 @@ class BadFile(Exception):
     """The file is not what its message says:"""
 
 
+class Plain:
+    """One file that comes and is not sealed."""
+
+    def __init__(self, sha256: bytes) -> None:
+        self._hash = hashlib.sha256()
+        self._expected = sha256
+
+    def take(self, piece: memoryview | bytes) -> bytes:
+        """Return the piece."""
+        self._hash.update(piece)
+        return bytes(piece)
+
+    def end(self) -> bytes:
+        """Return nothing; raise `BadFile` when it is another file."""
+        if not hmac.compare_digest(self._hash.digest(), self._expected):
+            raise BadFile("hash of unencrypted media doesn't match")
+        return b""
+
+
 class Opening:
-    """One file that comes. Everything it is given is checked at the end."""
+    """One sealed file that comes. Everything it is given is checked at the end."""
 
     def __init__(self, media_key: bytes, info: str, *, sealed_sha256: bytes, sha256: bytes) -> None:
         derived = HKDF(hashes.SHA256(), _KEY_BYTES, salt=None, info=info.encode()).derive(media_key)
@@ -72,3 +91,10 @@ class Opening:
     def _opened(self, content: bytes) -> bytes:
         self._plain.update(content)
         return content
+
+
+def reader(media_key: bytes, info: str, *, sealed_sha256: bytes, sha256: bytes) -> Opening | Plain:
+    """Return what takes a file in; one without a hash of its sealed form is not sealed, key or not."""
+    if not sealed_sha256:
+        return Plain(sha256)
+    return Opening(media_key, info, sealed_sha256=sealed_sha256, sha256=sha256)

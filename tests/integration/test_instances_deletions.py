@@ -300,13 +300,11 @@ async def test_tables_that_the_engine_has_made_before_are_watched_from_the_migra
     empty_database_url: str,
 ) -> None:
     conn = await TrioConnection.connect(empty_database_url, autocommit=True)
-    try:
-        await conn.execute(TABLES.encode())
-        await migrate(conn)
-        query = b"select tgname from pg_trigger where tgname like 'note_app_state_%' order by 1"
-        found = await (await conn.execute(query)).fetchall()
-    finally:
-        await conn.close()
+    await conn.execute(TABLES.encode())
+    await migrate(conn)
+    query = b"select tgname from pg_trigger where tgname like 'note_app_state_%' order by 1"
+    found = await (await conn.execute(query)).fetchall()
+    await conn.close()
     assert found == [("note_app_state_macs",), ("note_app_state_sync",)]
 
 

@@ -8,6 +8,7 @@ import json
 import typing
 from collections.abc import Iterator
 from enum import Enum
+from functools import cache
 from typing import Any
 
 from grafana_foundation_sdk.cog import plugins, runtime
@@ -16,6 +17,7 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
 plugins.register_default_plugins()
+_declared = cache(typing.get_type_hints)
 
 UNITS = {value for name, value in vars(units).items() if not name.startswith("_") and isinstance(value, str)}
 
@@ -91,5 +93,5 @@ def _unfit(value: Any, hint: Any, at: str) -> Iterator[str]:
     if not fits:
         yield f"{at}: {value!r} is no {hint}"
     elif hasattr(value, "from_json"):
-        for name, declared in typing.get_type_hints(type(value)).items():
+        for name, declared in _declared(type(value)).items():
             yield from _unfit(getattr(value, name), declared, f"{at}.{name}")

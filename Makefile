@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ONCE   ?=
+# a test run starts hundreds of processes: what one has compiled, the next need not
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install lock demo test contract conformance check format bench clean
 

@@ -7,6 +7,7 @@ the host as clients do, only without HTTP between. Work on a file runs in a thre
 import base64
 import hashlib
 import io
+import os
 import secrets
 import shutil
 import tempfile
@@ -15,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 
 import trio
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -32,6 +33,9 @@ MAX_FOLDER_BYTES: Final = 4 << 30
 _THREADS: Final = 2
 _FOLDER: Final = "/v/t62.7118-24/"
 _PIECE_BYTES: Final = 1 << 20
+_SYNC_BYTES: Final = 4 << 20
+"""What a phone seals is on the disk every so often: it stands for a phone elsewhere, and the databases of the bridge
+that is tested commit on this disk; a commit waits behind all that is on its way there."""
 
 
 class NoSuchFile(BridgeError):
@@ -68,9 +72,12 @@ class Attachment:
 class Incoming:
     """A file on its way in: written piece by piece, then kept or forgotten."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, synced: bool = False) -> None:
+        """`synced` has the disk take it piece by piece, for which a thread has to wait."""
         self.path = folder / f"incoming-{secrets.token_hex(8)}"
         self.size = 0
+        self._synced = synced
+        self._unsynced = 0
         self._hash = hashlib.sha256()
         self._file: BinaryIO = self.path.open("wb")
 
@@ -81,6 +88,11 @@ class Incoming:
             raise FileTooLarge(f"more than {MAX_FILE_BYTES} bytes")
         self._hash.update(piece)
         self._file.write(piece)
+        self._unsynced += len(piece)
+        if self._synced and self._unsynced >= _SYNC_BYTES:
+            self._file.flush()
+            os.fdatasync(self._file.fileno())
+            self._unsynced = 0
 
     def done(self) -> bytes:
         """Finish writing; return the SHA-256 of all of it."""
@@ -180,7 +192,7 @@ class MediaFiles:
     def add_now(self, content: BinaryIO | bytes, kind: str) -> Attachment:
         """Do what `add` does in this thread: for what is small."""
         source = io.BytesIO(content) if isinstance(content, bytes) else content
-        incoming = self.begin()
+        incoming = Incoming(self.folder, synced=True)
         try:
             sealed = seal(source, incoming, FILE_KINDS[kind])
             return Attachment(kind, self.keep(incoming, incoming.done()), sealed)
@@ -216,11 +228,24 @@ def name_of(token: str) -> str:
         raise NoSuchFile(token) from error
 
 
+class _MadeUp(io.RawIOBase):
+    """Bytes that nobody has to keep."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self._left = size
+        self._stream = Cipher(algorithms.AES(seed.to_bytes(32, "big")), modes.CTR(bytes(16))).encryptor()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        size = min(len(view), self._left)
+        view[:size] = self._stream.update(bytes(size))
+        self._left -= size
+        return size
+
+
 def made_up(size: int, seed: int = 0) -> BinaryIO:
-    """Return a temporary file of that many bytes, which do not compress and are the same for the same seed."""
-    content: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - the caller's, who closes it
-    stream = Cipher(algorithms.AES(seed.to_bytes(32, "big")), modes.CTR(bytes(16))).encryptor()
-    for left in range(size, 0, -_PIECE_BYTES):
-        content.write(stream.update(bytes(min(left, _PIECE_BYTES))))
-    content.seek(0)
-    return content
+    """Return a file of that many bytes, which do not compress, are the same for the same seed, and on no disk."""
+    return io.BufferedReader(_MadeUp(size, seed), _PIECE_BYTES)

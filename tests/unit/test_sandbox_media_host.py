@@ -1,6 +1,7 @@
 """The media host without a network: hashes in addresses, ranges, what it refuses."""
 
 import hashlib
+import itertools
 import os
 from pathlib import Path
 
@@ -154,3 +155,29 @@ def test_what_a_killed_sandbox_left_half_written_is_removed(tmp_path: Path) -> N
     assert left.path.exists()
     MediaFiles(tmp_path)
     assert _kept(tmp_path) == []
+
+
+def test_a_content_that_is_made_up_is_the_same_again_and_as_long_as_asked() -> None:
+    size = 2_500_001
+    content, other = media_files.made_up(size).read(), media_files.made_up(size, seed=1).read()
+    assert (len(content), len(set(content))) == (size, 256)
+    assert media_files.made_up(size).read() == content != other
+    with media_files.made_up(size) as again:
+        pieces = list(iter(lambda: again.read(1 << 20), b""))
+    assert b"".join(pieces) == content
+
+
+def test_what_a_phone_seals_is_on_the_disk_piece_by_piece_and_uploads_do_not_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fdatasync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    files, size = MediaFiles(tmp_path), 13_000_000
+    files.add_now(media_files.made_up(size), "document")
+    places = [0, *synced, size]
+    assert max(after - before for before, after in itertools.pairwise(places)) < 6 << 20
+    synced.clear()
+    upload = files.begin()
+    upload.write(bytes(size))
+    upload.forget()
+    assert synced == []

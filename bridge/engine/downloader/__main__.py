@@ -16,6 +16,8 @@ from bridge.engine.downloader.sealed import OVERHEAD_BYTES, BadFile, reader
 from bridge.engine.downloader.web import Away, Broken, body_of
 
 NICENESS = 19
+"""The last. Not SCHED_IDLE: it protects texts no better (docs/benchmarks.md), and has a fifth of the weight (3 to 15 of
+1024 in the kernel's scheduler) where others fill the machine."""
 MEMORY_BYTES = 512 * 1024**2
 """Of address space; it has 60 MB with everything loaded, and holds a few pieces of a file."""
 SYNC_BYTES = 4 * 1024**2
@@ -29,14 +31,6 @@ class TooLarge(Exception):
 
 class Orphaned(Exception):
     """Nobody wants the file any more."""
-
-
-def lower() -> None:
-    """Go behind everybody else: on Linux it runs when a processor has nothing better to do."""
-    os.nice(NICENESS)
-    if hasattr(os, "SCHED_IDLE"):
-        with suppress(OSError):  # a container may forbid it
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def confine() -> None:
@@ -113,7 +107,7 @@ def fetch(job: jobs.Job, is_wanted: Callable[[], bool]) -> jobs.Answer:
 def main() -> None:
     """Do what is asked, one file after the other."""
     parent = os.getppid()
-    lower()
+    os.nice(NICENESS)
     confine()
     for line in sys.stdin.buffer:
         answer = fetch(jobs.read_job(line), lambda: os.getppid() == parent)

@@ -55,7 +55,7 @@ def group_info(record: Record) -> tuple[Event, ...]:
     if report.HasField("Topic"):
         changes["description"] = report.Topic.Topic
     if report.HasField("Locked"):
-        changes["locked"] = report.Locked.IsLocked
+        changes["locked"] = report.Locked.isLocked
     if report.HasField("Announce"):
         changes["announce"] = report.Announce.IsAnnounce
     if report.HasField("Ephemeral"):

@@ -308,6 +308,16 @@ def test_a_group_that_changes_says_who_and_what() -> None:
     assert people.dedup_key != name.dedup_key
 
 
+def test_every_setting_of_a_group_that_changes_is_told() -> None:
+    report = neonize_pb.GroupInfoEvent(JID=jid(GROUP), Sender=jid(LID), Timestamp=5, NewInviteLink="https://link")
+    report.Topic.Topic, report.Locked.isLocked, report.Announce.IsAnnounce = "About", True, True
+    report.Ephemeral.IsEphemeral, report.Ephemeral.DisappearingTimer, report.Delete.Deleted = True, 86400, True
+    assert only(translate(record(Code.GROUP_INFO, report), Context())).data["changes"] == {
+        "description": "About", "locked": True, "announce": True, "disappearing_s": 86400, "deleted": True,
+        "invite_link": "https://link",
+    }  # fmt: skip
+
+
 def test_a_call_says_who_rings() -> None:
     meta = neonize_pb.BasicCallMeta(callID="C1", callCreator=jid(LID), callCreatorAlt=jid(PHONE), timestamp=7)
     event = only(translate(record(Code.CALL_OFFER, neonize_pb.CallOffer(basicCallMeta=meta)), Context()))

@@ -3,6 +3,10 @@
 A group that is new to somebody is told as a whole (`<create>`); anything else as the change itself.
 """
 
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
 from bridge.sandbox.accounts import Account
 from bridge.sandbox.group_changes import Asked, Told, change
 from bridge.sandbox.groups import Group
@@ -10,10 +14,22 @@ from bridge.sandbox.nodes import Node
 from bridge.sandbox.relay import Attrs, new_stanza_id, now_text
 from bridge.sandbox.world import World
 
+PRIVATE: Final = 403
+"""Told of somebody whose privacy settings keep them from being added; an invite can be sent to them."""
+
+
+def private(world: World, accounts: Iterable[Account]) -> list[Account]:
+    """Return those whom nobody may add to groups."""
+    return [account for account in accounts if world.profiles.of(account).privacy["groupadd"] == "none"]
+
 
 def carry_out(world: World, group: Group, name: str, asked: Asked) -> Told:
     """Make a change and tell everybody; raise `GroupRefused`."""
-    told = change(world.groups, group, name, asked)
+    kept = private(world, asked.accounts) if name == "add" else []
+    told = change(
+        world.groups, group, name, replace(asked, accounts=[one for one in asked.accounts if one not in kept])
+    )
+    told = replace(told, refused={**told.refused, **{str(account.lid): PRIVATE for account in kept}})
     members = list(world.groups.members_of(group.jid))
     if told.notice is not None:
         kind = "picture" if name == "picture" else "w:gp2"

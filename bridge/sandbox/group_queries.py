@@ -1,16 +1,20 @@
 """Answers a client's queries about groups (`w:g2`): a table from the query's first child to a function."""
 
+import secrets
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from bridge.sandbox.accounts import Account, Device
 from bridge.sandbox.answers import refusal, result
 from bridge.sandbox.group_changes import Asked, GroupRefused, UnknownLink
-from bridge.sandbox.group_notices import announce_new, carry_out
+from bridge.sandbox.group_notices import PRIVATE, announce_new, carry_out, private
 from bridge.sandbox.groups import Group
 from bridge.sandbox.nodes import Jid, Node
+from bridge.sandbox.relay import now_text
 from bridge.sandbox.world import World
 
+_REQUEST_S: Final = 3 * 86_400
+"""How long an invite can be sent to somebody who may not be added."""
 _TEXTS: Final = {403: "forbidden", 401: "not-authorized", 404: "item-not-found", 406: "not-acceptable", 410: "gone"}
 
 
@@ -34,13 +38,17 @@ def answer(world: World, device: Device, node: Node) -> Node:
 
 
 def _create(world: World, device: Device, node: Node, asked: Node) -> list[Node]:
-    group = world.groups.create(device.account, asked.text("subject"), _accounts(world, asked))
+    accounts = _accounts(world, asked)
+    kept = private(world, accounts)
+    taken = [account for account in accounts if account not in kept]
+    group = world.groups.create(device.account, asked.text("subject"), taken)
     group.announce, group.locked = asked.child("announcement") is not None, asked.child("locked") is not None
     timer = asked.child("ephemeral")
     group.expiration_s = int(timer.text("expiration", "0")) if timer else 0
     world.groups.save(group)
     announce_new(world, group, device.account, asked.text("key"))
-    return [world.groups.describe(group)]
+    shown = world.groups.describe(group)
+    return [Node(shown.tag, shown.attrs, [*shown.children(), *(_outcome(account, PRIVATE) for account in kept)])]
 
 
 def _participating(world: World, device: Device, node: Node, asked: Node) -> list[Node]:
@@ -140,7 +148,10 @@ def _participants(world: World, device: Device, group: Group, node: Node, asked:
 
 def _outcome(account: Account, error: int | None) -> Node:
     attrs = {"jid": account.lid, "phone_number": account.jid, "error": str(error) if error else None}
-    return Node("participant", attrs)
+    if error != PRIVATE:
+        return Node("participant", attrs)
+    expires = str(int(now_text()) + _REQUEST_S)
+    return Node("participant", attrs, [Node("add_request", {"code": secrets.token_urlsafe(12), "expiration": expires})])
 
 
 def _requests(world: World, device: Device, group: Group, node: Node, asked: Node) -> list[Node]:

@@ -64,6 +64,7 @@ def number(description: str, low: float, high: float, default: float | None = No
 
 PLACES: Mapping[str, str] = {
     "/contact/<key>/<id>": "4915100000002",
+    "/group/<key>/<id>": "120363000000000001@g.us",
     "/message/<key>": "3EB0C767D097B7C7C030",
     "/media/<key>/<id>": "med_01JGZ0000000000000000000AB",
     "key": KEY,

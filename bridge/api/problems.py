@@ -108,6 +108,13 @@ class LastAdminKey(ApiError):
     status = 409
 
 
+class UnknownRecipientField(InvalidField):
+    """WhatsApp does not know this number."""
+
+    code = "unknown_recipient"
+    status = 422
+
+
 class UnknownContact(ApiError):
     """Neither WhatsApp nor this instance knows anybody by this address."""
 

@@ -3,10 +3,11 @@
 from typing import Any
 
 from bridge.api.problems import InvalidField, InvalidRecipientField
-from bridge.domain.identity import InvalidRecipient, Recipient, parse_recipient
+from bridge.domain.identity import InvalidRecipient, Recipient, Server, parse_recipient
 
 NAMES = ("to", "chat", "phone")
 """The fields that name the recipient or the chat; those of them that are given must agree."""
+_PEOPLE = frozenset({Server.USER, Server.LID})
 
 
 def recipient(request: Any) -> Recipient:
@@ -28,3 +29,11 @@ def read(field: str, text: str) -> Recipient:
         return parse_recipient(text)
     except InvalidRecipient as error:
         raise InvalidRecipientField(field, str(error)) from None
+
+
+def person(field: str, text: str) -> Recipient:
+    """Return the person whom the field's text names; raise `InvalidRecipientField`, also for a group."""
+    found = read(field, text)
+    if found.server not in _PEOPLE:
+        raise InvalidRecipientField(field, "must be a person: a phone number, a JID or a LID")
+    return found

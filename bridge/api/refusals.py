@@ -51,11 +51,14 @@ REFUSALS: Mapping[str, Refusal] = {
     "forbidden": Refusal(
         403, "This API key does not allow the call. Its role is viewer.", details={"role": "viewer", "needs": "send"}
     ),
+    "not_in_group": Refusal(403, "The instance is not a member of this group: join it by an invite link"),
+    "not_group_admin": Refusal(403, "Only admins of the group may do this, and the instance is none"),
     "link_refused": Refusal(
         403, "This link is not valid, or not any more; an API key in a header opens the file as well."
     ),
     "unknown_instance": Refusal(404, "No instance has this key."),
     "unknown_contact": Refusal(404, "Neither WhatsApp nor this instance knows anybody by this address."),
+    "unknown_group": Refusal(404, "WhatsApp knows no group with this id."),
     "unknown_message": Refusal(404, "This instance knows no such message"),
     "unknown_key": Refusal(404, "No API key has this id."),
     "unknown_webhook": Refusal(404, "No webhook has this id."),
@@ -77,6 +80,7 @@ REFUSALS: Mapping[str, Refusal] = {
     "too_late": Refusal(409, "The message is not waiting any more:"),
     "stale_owner": Refusal(409, "Another owner took this instance over: nothing was written.", retryable=True),
     "name_missing": Refusal(409, "WhatsApp shows nobody as available who has no name"),
+    "group_refused": Refusal(409, "WhatsApp did not take this change of the group:"),
     "media_pending": Refusal(
         409, "The file has not been downloaded from WhatsApp yet; wait for the event media.updated.", retryable=True
     ),
@@ -90,6 +94,7 @@ REFUSALS: Mapping[str, Refusal] = {
     "range_not_satisfiable": Refusal(416, "The range lies behind the end of the file.", details={"size_bytes": 5120}),
     "idempotency_mismatch": Refusal(422, "This Idempotency-Key was used with another request; choose a new key."),
     "unknown_recipient": Refusal(422, "WhatsApp does not know this number: check it, with its country code."),
+    "invite_invalid": Refusal(422, "This invite link leads to no group: it is mistyped, or was reset."),
     "not_deliverable": Refusal(422, "WhatsApp would not show this to the recipient, so it is not sent."),
     "url_refused": Refusal(422, "This URL must not be called."),
     "header_refused": Refusal(422, "This header cannot be set on webhooks."),
@@ -156,6 +161,13 @@ _GIVEN: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"/contact/{key}/{id}", ("unknown_contact", "unknown_recipient")),
     (r"POST /chat/presence", ("unknown_recipient",)),
     (r"POST /presence", ("name_missing",)),
+    (r"/group/{key}", _ASKS),
+    (r"/group/{key}/{id}", ("invalid_recipient", "unknown_group", "not_in_group")),
+    (r"PATCH /group|/group/{key}/{id}/(participants|invite)", ("not_group_admin",)),
+    (r"(POST|PATCH) /group|/group/.*/invite", ("group_refused",)),
+    (r"POST /group/{key}$", ("invalid_recipient", "unknown_recipient")),
+    (r"POST /group/{key}/join", ("invite_invalid", "unknown_group")),
+    (r"PATCH /group", ("not_implemented",)),
     (r"(POST|PATCH|GET) /webhooks", ("url_refused", "header_refused", "bad_secret", "not_implemented")),
     (r"/webhooks/{webhook}", ("unknown_webhook",)),
     (r"POST /webhooks/{webhook}/replay|POST /deliveries", ("idempotency_mismatch", "in_progress")),

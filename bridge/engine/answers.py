@@ -6,6 +6,7 @@ from typing import Any, TypeVar, cast
 from bridge.domain.questions import LidOfPhone, MarkRead, OnWhatsApp, PhoneFound, PhoneOfLid, Ping, Question
 from bridge.engine import jids
 from bridge.engine.errors import EngineError
+from bridge.engine.group_answers import GROUP_ANSWERS
 from bridge.engine.people import LID_SERVER
 from bridge.engine.profile_answers import PROFILE_ANSWERS
 from bridge.engine.session import Session
@@ -83,6 +84,7 @@ ANSWERS: Mapping[type[Question[Any]], Callable[[Session, Any, float], Awaitable[
     MarkRead: _mark_read,
     OnWhatsApp: _on_whatsapp,
     Ping: _ping,
+    **GROUP_ANSWERS,
     **PROFILE_ANSWERS,
     PhoneOfLid: _phone_of_lid,
 }

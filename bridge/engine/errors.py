@@ -15,6 +15,36 @@ class NameMissing(EngineError):
     code, status, retryable = "name_missing", 409, False
 
 
+class UnknownGroup(EngineError):
+    """WhatsApp knows no group with this id."""
+
+    code, status, retryable = "unknown_group", 404, False
+
+
+class NotInGroup(EngineError):
+    """The instance is not a member of this group: join it by an invite link, or have an admin add it."""
+
+    code, status, retryable = "not_in_group", 403, False
+
+
+class NotGroupAdmin(EngineError):
+    """Only admins of the group may do this, and the instance is none: have an admin promote it."""
+
+    code, status, retryable = "not_group_admin", 403, False
+
+
+class InviteInvalid(EngineError):
+    """This invite link leads to no group: it is mistyped, or was reset."""
+
+    code, status, retryable = "invite_invalid", 422, False
+
+
+class GroupRefused(EngineError):
+    """WhatsApp did not take this change of the group:"""
+
+    code, status, retryable = "group_refused", 409, False
+
+
 class EngineRefused(EngineError):
     """The engine did not begin with it:"""
 

@@ -13,6 +13,12 @@ pytestmark = pytest.mark.engine
 
 NUMBER, CONTACT = "4915100000001", "4915100000002"
 
+GROUP_CALLS = (
+    *("GET /group/{key}/{id}", "PATCH /group/{key}/{id}", "POST /group/{key}/{id}/participants"),
+    *("GET /group/{key}/{id}/invite", "POST /group/{key}/{id}/invite"),
+)
+"""What is asked about a group that there is; it is left under other ids alone, so that the others have it."""
+
 
 async def answers(stack: Stack) -> Counter[tuple[str, str]]:
     """Return how often each route was answered with each status."""
@@ -32,11 +38,14 @@ async def test_what_asks_whatsapp_keeps_what_the_document_promises(tmp_path: Pat
         await stack.call("PATCH", f"/profile/{key}", name="Front desk")  # without one it could not show its presence
         uploaded = await stack.api.post(f"/media/{key}?filename=a.txt", content=b"some text")
         sent = await stack.call("POST", "/message/send", instance_key=key, to=CONTACT, message="hello")
+        body = {"subject": "Orders", "participants": [CONTACT]}
+        group = (await stack.call("POST", f"/group/{key}", **body))["group_id"]
         hook = await stack.call("POST", "/webhooks", url=f"{stack.ready['receiver']}/webhook", instance_key=key)
         known = {
             **dict.fromkeys(("key", "instance_key"), key),
             **dict.fromkeys(("to", "phone", "chat", "from", "from_chat"), CONTACT),
             **{f"{call} id": CONTACT for call in ("GET /contact/{key}/{id}", "PUT /contact/{key}/{id}/block")},
+            **{f"{call} id": group for call in GROUP_CALLS},
             "GET /message/{key}/{id} id": sent["message_id"],
             "message_id": sent["message_id"],
             "media_id": uploaded.json()["media_id"],

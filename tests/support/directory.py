@@ -99,6 +99,8 @@ class MemoryDirectory:
     sent: list[Asked] = field(default_factory=list)
     asked: list[tuple[InstanceKey, Question[Any]]] = field(default_factory=list)
     answers: dict[type[Question[Any]], object] = field(default_factory=dict)
+    failures: dict[type[Question[Any]], BaseException] = field(default_factory=dict)
+    """Raised in the place of an answer."""
     outcome: str = "sent"
     repeats: BridgeError | None = None
     """What a repeated send is refused with."""
@@ -184,6 +186,8 @@ class MemoryDirectory:
         self._find(key)
         await self._work()
         self.asked.append((key, question))
+        if type(question) in self.failures:
+            raise self.failures[type(question)]
         return cast("T", self.answers[type(question)])
 
     async def look_up(self, key: InstanceKey, phones: Sequence[str], *, fresh: bool) -> list[Lookup]:

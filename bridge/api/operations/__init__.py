@@ -10,6 +10,7 @@ from bridge.api.openapi import Operation
 from bridge.api.operations import (
     deliveries,
     events,
+    groups,
     instances,
     keys,
     media,
@@ -26,6 +27,7 @@ OPERATIONS: Mapping[str, Operation] = {
     **media.OPERATIONS,
     **keys.OPERATIONS,
     **people.OPERATIONS,
+    **groups.OPERATIONS,
     **phones.OPERATIONS,
     **webhooks.OPERATIONS,
     **deliveries.OPERATIONS,

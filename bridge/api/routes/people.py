@@ -9,7 +9,8 @@ from bridge.api.auth import Access, Reach
 from bridge.api.call import Call, Route, answer
 from bridge.api.context import ApiContext
 from bridge.api.problems import InvalidField, InvalidRecipientField, NotSupported, UnknownContact
-from bridge.domain.identity import InvalidRecipient, Recipient, Server, parse_recipient, phone_of
+from bridge.api.recipients import person, read
+from bridge.domain.identity import Recipient, Server, phone_of
 from bridge.domain.ids import InstanceKey
 from bridge.domain.profiles import (
     PRIVACY,
@@ -30,7 +31,6 @@ from bridge.store.rows import InstanceRow
 
 PAGE = 100
 PAGE_LIMIT = 1_000
-_PEOPLE = frozenset({Server.USER, Server.LID})
 _AVATARS = ("preview", "full")
 
 
@@ -67,7 +67,7 @@ class PeopleCalls:
 
     async def contact(self, call: Call) -> Response:
         row = await self._row(call)
-        who = _person(call.path["id"], "id")
+        who = person("id", call.path["id"])
         avatar = call.query("avatar")
         if avatar not in {None, *_AVATARS}:
             raise InvalidField("avatar", f"must be one of {', '.join(_AVATARS)}")
@@ -97,14 +97,14 @@ class PeopleCalls:
     async def block(self, call: Call) -> Response:
         body = await call.json(schemas.Block)
         key = call.instance()
-        who = _person(call.path["id"], "id")
+        who = person("id", call.path["id"])
         with call.promised():
             blocked = await self.context.directory.query(key, SetBlocked(who.jid, body.blocked))
         return answer(schemas.Blocked("blocked" if blocked else "unblocked", key, who.jid, blocked))
 
     async def follow(self, call: Call) -> Response:
         key = call.instance()
-        who = _person(call.path["id"], "id")
+        who = person("id", call.path["id"])
         jid = who.jid
         if who.phone is not None:  # WhatsApp answers nothing when there is nobody, or the number is spelled otherwise
             (known,) = await self.context.directory.look_up(key, [who.phone], fresh=False)
@@ -168,7 +168,7 @@ class PeopleCalls:
     async def chat_presence(self, call: Call) -> Response:
         body = await call.json(schemas.SetChatPresence)
         key = call.instance(body.instance_key)
-        chat = _recipient(body.chat, "chat")
+        chat = read("chat", body.chat)
         if chat.server is Server.NEWSLETTER:
             raise InvalidRecipientField("chat", "is a newsletter; nobody is shown as typing there")
         with call.promised():
@@ -180,20 +180,6 @@ class PeopleCalls:
         if row is None:
             raise InstanceNotFound
         return row
-
-
-def _recipient(text: str, field: str) -> Recipient:
-    try:
-        return parse_recipient(text)
-    except InvalidRecipient as error:
-        raise InvalidRecipientField(field, str(error)) from None
-
-
-def _person(text: str, field: str) -> Recipient:
-    found = _recipient(text, field)
-    if found.server not in _PEOPLE:
-        raise InvalidRecipientField(field, "must be a person: a phone number, a JID or a LID")
-    return found
 
 
 def _check_privacy(name: str, value: str) -> None:

@@ -149,11 +149,13 @@ def _as_c(argument: Argument) -> tuple[object, ...]:
 
 METHODS = frozenset(
     {
-        "Disconnect", "GetBlocklist", "GetLIDFromPN", "GetPNFromLID", "GetPrivacySettings", "GetProfilePicture",
-        "GetUserInfo", "IsOnWhatsApp",
+        "CreateGroup", "Disconnect", "GetBlocklist", "GetGroupInfo", "GetGroupInviteLink", "GetJoinedGroups",
+        "GetLIDFromPN", "GetPNFromLID", "GetPrivacySettings", "GetProfilePicture",
+        "GetUserInfo", "IsOnWhatsApp", "JoinGroupWithLink", "LeaveGroup",
         "Logout", "MarkRead", "PairPhone", "SendChatPresence", "SendMessage",
-        "SendPresence", "SetPrivacySetting", "SetPushName",
-        "SetStatusMessage", "SubscribePresence", "UpdateBlocklist",
+        "SendPresence", "SetDisappearingTimer", "SetGroupAnnounce", "SetGroupLocked", "SetGroupName", "SetGroupTopic",
+        "SetPrivacySetting", "SetPushName",
+        "SetStatusMessage", "SubscribePresence", "UpdateBlocklist", "UpdateGroupParticipants",
     }
 )  # fmt: skip
 """What a bridge may call; the argument types are declared in neonize's `_binder`."""

@@ -161,6 +161,7 @@ _GIVEN: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"/contact/{key}/{id}", ("unknown_contact", "unknown_recipient")),
     (r"POST /chat/presence", ("unknown_recipient",)),
     (r"POST /presence", ("name_missing",)),
+    (r"POST /call/reject", ("invalid_recipient", "not_implemented", *_ASKS)),
     (r"/group/{key}", _ASKS),
     (r"/group/{key}/{id}", ("invalid_recipient", "unknown_group", "not_in_group")),
     (r"PATCH /group|/group/{key}/{id}/(participants|invite)", ("not_group_admin",)),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from bridge.store.contacts import ContactRow
 
@@ -105,6 +105,23 @@ class SetChatPresence(Struct, frozen=True):
     chat: str
     state: Literal["typing", "recording", "paused"]
     instance_key: str | None = None
+
+
+class RejectCall(Struct, frozen=True):
+    """Body of POST /call/reject, with what the event `call.offer` tells: its `call_id` and `from`."""
+
+    call_id: Annotated[str, Meta(pattern="^[!-~]{1,64}$")]
+    from_: str = field(name="from")
+    instance_key: str | None = None
+    reply_message: Any = None
+
+
+class Rejected(Struct, frozen=True):
+    """Answer of POST /call/reject."""
+
+    status: str
+    instance_key: str
+    call_id: str
 
 
 class Ok(Struct, frozen=True):

@@ -39,6 +39,15 @@ class MarkRead(Question[None]):
 
 
 @dataclass(frozen=True, slots=True)
+class RejectCall(Question[None]):
+    """End a call that rings, before anybody takes it. WhatsApp takes the wish without an answer."""
+
+    caller: str
+    """The JID under which the call came."""
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class PhoneOfLid(Question[str | None]):
     """The JID with the phone number behind a LID; None where WhatsApp has not told us."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
 
-from bridge.domain.questions import LidOfPhone, MarkRead, OnWhatsApp, PhoneFound, PhoneOfLid, Ping, Question
+from bridge.domain.questions import LidOfPhone, MarkRead, OnWhatsApp, PhoneFound, PhoneOfLid, Ping, Question, RejectCall
 from bridge.engine import jids
 from bridge.engine.errors import EngineError
 from bridge.engine.group_answers import GROUP_ANSWERS
@@ -48,6 +48,10 @@ async def _mark_read(session: Session, question: MarkRead, timeout_s: float) -> 
     await _done(session, "MarkRead", ids, question.at, chat, sender, "read", timeout_s=timeout_s)
 
 
+async def _reject_call(session: Session, question: RejectCall, timeout_s: float) -> None:
+    await _done(session, "RejectCall", jids.parse(question.caller), question.call_id, timeout_s=timeout_s)
+
+
 async def _done(session: Session, method: str, *arguments: Argument, timeout_s: float) -> None:
     """Call a function that returns nothing but, perhaps, an error's text."""
     error = (await session.call(method, *arguments, timeout_s=timeout_s)).decode(errors="replace")
@@ -87,5 +91,6 @@ ANSWERS: Mapping[type[Question[Any]], Callable[[Session, Any, float], Awaitable[
     **GROUP_ANSWERS,
     **PROFILE_ANSWERS,
     PhoneOfLid: _phone_of_lid,
+    RejectCall: _reject_call,
 }
 """By the type of the question. What is called here must be in `bridge.engine.host.library.METHODS`."""

@@ -42,6 +42,7 @@ from bridge.sandbox.shapes import (
     ProfileInfo,
     ReceiptInfo,
     ReceiptList,
+    Ringing,
     ScheduleInfo,
     Sent,
     Text,
@@ -132,6 +133,10 @@ class SandboxClient:
         """Return what a phone saw of others' presence and typing behind a cursor."""
         query = {"after": after}
         return (await self._call("GET", f"/phones/{phone}/moments", MomentList, query=query)).moments
+
+    async def ring(self, phone: str, to: str) -> str:
+        """Call somebody, whose linked clients hear it ring; return the call's id."""
+        return (await self._call("POST", f"/phones/{phone}/ring", Ringing, {"to": to})).call_id
 
     async def block(self, phone: str, other: str, blocked: bool = True) -> ProfileInfo:
         """Block or unblock somebody, as the phone's owner does."""

@@ -7,7 +7,7 @@ sends. So nobody is told what a crash could undo, and a burst costs one commit.
 A handler that fails is a bug of the sandbox: it is logged, the client's query is refused, and everything goes on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ import trio
 from wsproto.frame_protocol import CloseReason
 
 from bridge.protos import wa6
-from bridge.sandbox import presence
+from bridge.sandbox import presence, ringing
 from bridge.sandbox.accounts import Device
 from bridge.sandbox.answers import refusal, result
 from bridge.sandbox.causes import first_cause
@@ -49,6 +49,14 @@ class ServerKeys:
 
     static: KeyPair
     chain: bytes
+
+
+_OF_THE_MOMENT: Final[Mapping[str, Callable[[World, Device, Node], None]]] = {
+    "presence": presence.announce,
+    "chatstate": presence.typing,
+    "call": ringing.pass_on,
+}
+"""Stanzas of a client that nobody acknowledges and nothing keeps."""
 
 
 class Connection:
@@ -221,10 +229,8 @@ class Connection:
                     world.relay.receipt(device, node)
             case "ack":
                 world.relay.accept_ack(device, node)
-            case "presence":
-                presence.announce(world, device, node)
-            case "chatstate":
-                presence.typing(world, device, node)
+            case tag if tag in _OF_THE_MOMENT:
+                _OF_THE_MOMENT[tag](world, device, node)
 
     def _answered(self, node: Node) -> None:
         linked = self._world.pairing.answered(self, node)

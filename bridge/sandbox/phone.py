@@ -154,7 +154,7 @@ class Phone:
                 self._send_again(node)
             case "receipt":
                 self.all.receipts.take(self.number, node)
-            case "presence" | "chatstate":
+            case "presence" | "chatstate" | "call":
                 self.moments.take(node)
             case _:
                 return

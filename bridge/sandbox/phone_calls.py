@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 import trio
 
-from bridge.sandbox import shapes
+from bridge.sandbox import ringing, shapes
 from bridge.sandbox.accounts import Account
 from bridge.sandbox.calls import BadRequest, Route, body
 from bridge.sandbox.http import Request, Response, json_response
@@ -32,6 +32,12 @@ class ShowCode(msgspec.Struct):
 
     qr: str
     name: str = ""
+
+
+class Ring(msgspec.Struct):
+    """`to` is a number."""
+
+    to: str
 
 
 class SendMany(msgspec.Struct):
@@ -114,6 +120,13 @@ async def send_many(world: World, request: Request, phone: str) -> Response:
     return json_response(200, {"sent": len(ids), "seconds": round(seconds, 3), "message_ids": ids})
 
 
+async def ring(world: World, request: Request, phone: str) -> Response:
+    """Call somebody, whose linked clients hear it ring; a client that rejects it shows as a moment of this phone."""
+    asked = body(request, Ring)
+    caller = world.phones.find(phone).account
+    return json_response(200, {"call_id": ringing.ring(world, caller, world.accounts.by_phone(asked.to))})
+
+
 def _describe(world: World, account: Account) -> dict[str, object]:
     connections = world.connections
     devices = [
@@ -139,6 +152,7 @@ ROUTES: Final = (
     Route("POST", "/phones", create_phone, body=CreatePhone, answer=shapes.PhoneInfo),
     Route("GET", _PHONE, get_phone, answer=shapes.PhoneInfo),
     Route("POST", _PHONE + "/scan", scan, body=Scan, answer=shapes.Pairing),
+    Route("POST", _PHONE + "/ring", ring, body=Ring, answer=shapes.Ringing),
     Route("POST", _PHONE + "/send-many", send_many, body=SendMany, answer=shapes.Sent),
     Route("DELETE", _PHONE + "/devices/{device}", unlink, answer=shapes.Unlinked),
 )

@@ -291,8 +291,12 @@ class ReceiptList(msgspec.Struct, frozen=True):
     next_after: int
 
 
+class Ringing(msgspec.Struct, frozen=True):
+    call_id: str
+
+
 class MomentInfo(msgspec.Struct, frozen=True):
-    """`presence` (`available`, `unavailable`) or `typing` (`composing`, `recording`, `paused`) of somebody."""
+    """`presence` (`available`, `unavailable`), `typing` (`composing`, `recording`, `paused`) or `call` (`rejected`)."""
 
     cursor: int
     kind: str
@@ -301,6 +305,7 @@ class MomentInfo(msgspec.Struct, frozen=True):
     state: str
     last_seen: int | None
     at: float
+    call_id: str | None
 
 
 class MomentList(msgspec.Struct, frozen=True):

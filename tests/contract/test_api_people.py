@@ -19,7 +19,7 @@ from bridge.domain.profiles import (
     SetPrivacy,
     Shown,
 )
-from bridge.domain.questions import OnWhatsApp, PhoneFound
+from bridge.domain.questions import LidOfPhone, OnWhatsApp, PhoneFound, RejectCall
 from bridge.instances.errors import NotConnected
 from bridge.store.contacts import ContactRow
 from tests.support.api import Api, running_api
@@ -236,6 +236,44 @@ async def test_a_wrong_presence_reaches_nobody(path: str, body: dict[str, object
     async with running_api() as api:
         answer = await api.client.post(path, json={"instance_key": await online(api), **body})
         assert answer.status_code == 400
+        assert not api.directory.asked
+
+
+async def test_a_call_is_rejected_under_the_callers_lid_where_that_is_known() -> None:
+    async with running_api() as api:
+        key = await online(api)
+        api.directory.answers |= {RejectCall: None, LidOfPhone: "123456789@lid"}
+        body = {"instance_key": key, "call_id": "5A1F", "from": "+49 151 00000002"}
+        answer = await api.client.post("/call/reject", json=body)
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {"status": "rejected", "instance_key": key, "call_id": "5A1F"},
+        )
+        api.directory.answers[LidOfPhone] = None
+        for caller in ("4915100000002", "987654321@lid"):
+            await api.client.post("/call/reject", json={**body, "from": caller})
+        assert [question for _, question in api.directory.asked if isinstance(question, RejectCall)] == [
+            RejectCall("123456789@lid", "5A1F"),
+            RejectCall("4915100000002@s.whatsapp.net", "5A1F"),
+            RejectCall("987654321@lid", "5A1F"),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        ({"call_id": "5A1F"}, 400, "from"),
+        ({"from": "4915100000002"}, 400, "call_id"),
+        ({"call_id": "", "from": "4915100000002"}, 400, "call_id"),
+        ({"call_id": "5A 1F", "from": "4915100000002"}, 400, "call_id"),
+        ({"call_id": "5A1F", "from": "120363000000000001@g.us"}, 400, "from"),
+        ({"call_id": "5A1F", "from": "4915100000002", "reply_message": "later"}, 501, "reply_message"),
+    ],
+)
+async def test_a_call_that_is_named_wrongly_is_not_rejected(body: dict[str, object], status: int, field: str) -> None:
+    async with running_api() as api:
+        answer = await api.client.post("/call/reject", json={"instance_key": await online(api), **body})
+        assert (answer.status_code, answer.json()["details"]) == (status, {"field": field})
         assert not api.directory.asked
 
 

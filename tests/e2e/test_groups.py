@@ -1,5 +1,6 @@
-"""Groups over the API, with the real engine and the sandbox as WhatsApp: what the others' phones see of each call, what
-comes back of what they do, and every refusal. One bridge for all of it, because a start costs more than the calls.
+"""Groups, and calls that ring, over the API, with the real engine and the sandbox as WhatsApp: what the others' phones
+see of each call, what comes back of what they do, and every refusal. One bridge for all of it, because a start costs
+more than the calls.
 """
 
 from functools import partial
@@ -53,6 +54,7 @@ async def test_groups_from_the_first_call_to_the_last(tmp_path: Path) -> None:
         await stack.sandbox.change_profile(SHY, privacy={"groupadd": "none"})
         keys = await stack.pair_all((OWNER, MEMBER))
         owner, member = keys[OWNER], keys[MEMBER]
+        await reject_call(stack, owner)
         group = await make(stack, owner)
         await change(stack, owner, member, group)
         await change_members(stack, owner, group)
@@ -60,6 +62,27 @@ async def test_groups_from_the_first_call_to_the_last(tmp_path: Path) -> None:
         await refuse_members(stack, member, group)
         await leave(stack, owner, member, group)
         await refuse_strangers(stack, member, group)
+
+
+async def reject_call(stack: Stack, owner: str) -> None:
+    """Reject a call as the event names it: by the caller's number, and by the LID."""
+
+    async def offered(call_id: str) -> bool:
+        return any(one["body"]["data"]["call_id"] == call_id for one in await stack.received(type="call.offer"))
+
+    async def rejected(call_id: str) -> bool:
+        moments = [one for one in await stack.sandbox.moments(ANN) if one.call_id == call_id]
+        return [(one.kind, one.state, one.sender) for one in moments] == [("call", "rejected", OWNER)]
+
+    for name in ("from", "lid"):
+        call_id = await stack.sandbox.ring(ANN, OWNER)
+        await until(partial(offered, call_id))
+        told = [one["body"]["data"] for one in await stack.received(type="call.offer")]
+        offer = next(one for one in told if one["call_id"] == call_id)
+        caller = offer["from"] if name == "from" else offer["sender"]["lid"]
+        body = {"instance_key": owner, "call_id": call_id, "from": caller}
+        assert (await stack.call("POST", "/call/reject", **body))["status"] == "rejected"
+        await until(partial(rejected, call_id))
 
 
 async def make(stack: Stack, owner: str) -> str:

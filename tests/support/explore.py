@@ -20,7 +20,7 @@ NOT_CHECKED = {
     "not_a_server_error": "501 is the answer of what is not built; `DEFECTS` are counted instead",
 }
 """The checks of schemathesis that are left out, and why."""
-ASKS_WHATSAPP = r"^/(contact|group|profile|presence|chat|phone|message)\b|^/webhook$|/webhooks/{webhook}/test$"
+ASKS_WHATSAPP = r"^/(call|contact|group|profile|presence|chat|phone|message)\b|^/webhook$|/webhooks/{webhook}/test$"
 """The calls that are made against a real instance and the sandbox, and an endpoint that answers."""
 DEFECTS = frozenset({"500", "502", "503", "504"})
 """What no input may be answered with while nothing is broken."""

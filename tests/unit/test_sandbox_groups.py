@@ -7,6 +7,7 @@ import pytest
 
 from bridge.sandbox.accounts import Account
 from bridge.sandbox.group_changes import CHANGES, Asked, GroupRefused, change
+from bridge.sandbox.group_notices import carry_out
 from bridge.sandbox.groups import Group
 from bridge.sandbox.phone import NotAllowed
 from bridge.sandbox.state import State
@@ -107,3 +108,12 @@ def test_a_subject_of_no_or_too_many_characters_is_refused(world: World, group: 
             change(world.groups, group, "subject", Asked(_who(world, OWNER), text=text))
         assert refused.value.wire == 406
     assert group.subject == "Team"
+
+
+def test_who_lets_nobody_add_them_is_refused_by_whoever_asks(world: World, group: Group) -> None:
+    shy = _who(world, STRANGER)
+    world.profiles.set_privacy(shy, "groupadd", "none")
+    told = carry_out(world, group, "add", Asked(_who(world, OWNER), accounts=[shy]))
+    assert (told.refused, told.joined, shy.lid_user in group.members) == ({str(shy.lid): 403}, (), False)
+    world.profiles.set_privacy(shy, "groupadd", "all")
+    assert carry_out(world, group, "add", Asked(_who(world, OWNER), accounts=[shy])).joined == (shy,)

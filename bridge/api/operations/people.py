@@ -79,4 +79,11 @@ OPERATIONS: Mapping[str, Operation] = {
         answer=schemas.Ok,
         shows=_OK,
     ),
+    "POST /call/reject": Operation(
+        "Reject a call that rings.",
+        body=schemas.RejectCall,
+        example={"instance_key": KEY, "call_id": "5A1F0C3D9B7E4A62", "from": "4915100000002"},
+        answer=schemas.Rejected,
+        shows={"status": "rejected", "instance_key": KEY, "call_id": "5A1F0C3D9B7E4A62"},
+    ),
 }

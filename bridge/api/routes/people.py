@@ -1,4 +1,4 @@
-"""Calls about people: contacts, who is blocked, the instance's own profile, and presence."""
+"""Calls about people: contacts, who is blocked, the instance's own profile, presence, and calls that ring."""
 
 from dataclasses import dataclass
 
@@ -25,6 +25,7 @@ from bridge.domain.profiles import (
     SetPresence,
     SetPrivacy,
 )
+from bridge.domain.questions import LidOfPhone, RejectCall
 from bridge.store.contacts import ContactRow
 from bridge.store.errors import InstanceNotFound
 from bridge.store.rows import InstanceRow
@@ -45,6 +46,7 @@ def routes(context: ApiContext) -> tuple[Route, ...]:
         Route("PATCH", "/profile/<key>", calls.change_profile, Access.MANAGE),
         Route("POST", "/presence", calls.presence, Access.SEND, Reach.ONE),
         Route("POST", "/chat/presence", calls.chat_presence, Access.SEND, Reach.ONE),
+        Route("POST", "/call/reject", calls.reject_call, Access.SEND, Reach.ONE),
     )
 
 
@@ -174,6 +176,19 @@ class PeopleCalls:
         with call.promised():
             await self.context.directory.query(key, SetChatState(chat.jid, body.state))
         return answer(schemas.Ok("ok", key))
+
+    async def reject_call(self, call: Call) -> Response:
+        """Reject the call of a LID where the caller's is known: WhatsApp names callers by it."""
+        body = await call.json(schemas.RejectCall)
+        key = call.instance(body.instance_key)
+        caller = person("from", body.from_)
+        if body.reply_message is not None:
+            raise NotSupported("`reply_message`.", field="reply_message")
+        with call.promised():
+            query = self.context.directory.query
+            lid = None if caller.phone is None else await query(key, LidOfPhone(caller.jid))
+            await query(key, RejectCall(lid or caller.jid, body.call_id))
+        return answer(schemas.Rejected("rejected", key, body.call_id))
 
     async def _row(self, call: Call) -> InstanceRow:
         row = await self.context.store.instances.get(call.instance())

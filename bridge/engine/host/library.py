@@ -152,7 +152,7 @@ METHODS = frozenset(
         "CreateGroup", "Disconnect", "GetBlocklist", "GetGroupInfo", "GetGroupInviteLink", "GetJoinedGroups",
         "GetLIDFromPN", "GetPNFromLID", "GetPrivacySettings", "GetProfilePicture",
         "GetUserInfo", "IsOnWhatsApp", "JoinGroupWithLink", "LeaveGroup",
-        "Logout", "MarkRead", "PairPhone", "SendChatPresence", "SendMessage",
+        "Logout", "MarkRead", "PairPhone", "RejectCall", "SendChatPresence", "SendMessage",
         "SendPresence", "SetDisappearingTimer", "SetGroupAnnounce", "SetGroupLocked", "SetGroupName", "SetGroupTopic",
         "SetPrivacySetting", "SetPushName",
         "SetStatusMessage", "SubscribePresence", "UpdateBlocklist", "UpdateGroupParticipants",

@@ -109,6 +109,7 @@ class App:
             settings.self_check_s,
             attacher=Attacher(self.media.library),
             incoming=incoming,
+            pacing_profile=settings.pacing_profile,
         )
         self.directory = Directory(parts)
         guard = Guard(settings.webhook_allow)

@@ -150,6 +150,8 @@ class Settings(BaseSettings):
     """Whether the messages that a phone hands over when it is paired become events, `history.batch`."""
     send_timeout_s: Annotated[float, between(1, 120, "seconds")] = 20.0
     """How long a send waits for WhatsApp's acknowledgement before its outcome is called unknown."""
+    pacing_profile: Annotated[str, one_of("off", "steady", "warm_up")] = "off"
+    """How sends of instances are paced that have chosen nothing, see [below](#not-getting-banned)."""
     self_check_s: Annotated[float, between(1, 86_400, "seconds", or_zero=True)] = 300.0
     """After so long a silence WhatsApp is asked whether it still hears an instance; 0: never."""
     public_url: Annotated[str, Must("an http URL", lambda url: not url or url.startswith(("http://", "https://")))] = ""

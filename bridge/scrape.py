@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from bridge import meters
 from bridge.api.server import HttpServer
+from bridge.domain.pacing import Reason
 from bridge.domain.session import State
 from bridge.store.census import Census
 from bridge.store.errors import StoreError
@@ -54,6 +55,7 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "bridge_mailbox_messages": Family(GAUGE, "Messages that wait in the mailboxes of all instances."),
     "bridge_mailbox_messages_max": Family(GAUGE, "Messages that wait in the fullest mailbox; 1000 is full."),
+    "bridge_held_sends": Family(GAUGE, "Sends that pacing holds, of all instances, by reason.", ("reason",)),
     "bridge_engine_hosts": Family(GAUGE, "Engine processes: shared ones, and those of one pairing.", ("kind",)),
     "bridge_engine_sessions": Family(GAUGE, "WhatsApp sessions in the engine processes.", ("kind",)),
     "bridge_engine_memory_bytes": Family(GAUGE, "Resident memory of the engine processes, all together.", ("kind",)),
@@ -106,6 +108,7 @@ class Reading:
 def read_tree(reading: Reading, root: Snapshot) -> None:
     """Add what the process tree shows."""
     mailboxes = [0.0]
+    reading.fill("bridge_held_sends", (reason.value for reason in Reason))
     for part in (root, *(child for child in root.children if child.name in SUPERVISORS)):
         counts = Counter(child.state for child in part.children)
         for state in ChildState:
@@ -113,6 +116,9 @@ def read_tree(reading: Reading, root: Snapshot) -> None:
     for path, node in root.walk():
         if path[1:2] == ("instances",) and "mailbox" in node.detail:
             mailboxes.append(_number(node.detail["mailbox"]))
+            held = node.detail.get("held")
+            for reason, count in held.items() if isinstance(held, Mapping) else ():
+                reading.put("bridge_held_sends", _number(count), str(reason))
     reading.put("bridge_mailbox_messages", sum(mailboxes))
     reading.put("bridge_mailbox_messages_max", max(mailboxes))
     _read_hosts(reading, root.child("engines"))

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from bridge.domain.ids import CommandId, InstanceKey, MessageId
+from bridge.domain.pacing import Turn
 from bridge.domain.questions import PhoneFound, Question
 from bridge.domain.sends import SendOptions
 from bridge.store.rows import InstanceRow
@@ -94,6 +95,7 @@ class Directory(Protocol):
         metadata: Mapping[str, object],
         *,
         key: InstanceKey | None = None,
+        settings: Mapping[str, object] | None = None,
     ) -> InstanceRow: ...
     async def connect(self, key: InstanceKey, wait_s: float) -> Connecting: ...
     async def qr(self, key: InstanceKey, wait_s: float) -> QrCode | None: ...
@@ -120,6 +122,7 @@ class Directory(Protocol):
     async def repeated(self, key: InstanceKey, idempotency_key: str, request_hash: bytes) -> MessageRef | None: ...
     async def look_up(self, key: InstanceKey, phones: Sequence[str], *, fresh: bool) -> "Sequence[Lookup]": ...
     async def cancel(self, key: InstanceKey, command: CommandId) -> None: ...
+    def holds(self, key: InstanceKey) -> Mapping[CommandId, Turn]: ...
 
 
 class Lookup(Protocol):

@@ -111,6 +111,18 @@ REFUSALS: Mapping[str, Refusal] = {
     "busy": Refusal(
         429, "Too many messages of this instance are waiting: send again after a second.", True, {"retry_after_s": 1}
     ),
+    "paced": Refusal(
+        429,
+        "The pacing of this instance holds the message back",
+        True,
+        {"reason": "rate", "retry_after_s": 12.5, "not_before": "2026-01-01T12:00:00.000Z"},
+    ),
+    "new_chats_limited": Refusal(
+        429,
+        "WhatsApp does not let this number begin new chats for now",
+        True,
+        {"retry_after_s": 900},
+    ),
     "not_implemented": Refusal(501, "This part of the request is not supported yet; leave it out:"),
     "send_failed": Refusal(502, "WhatsApp did not take the message", retryable=True),
     "engine_failed": Refusal(502, "The engine could not do what was asked:", retryable=True),
@@ -134,7 +146,8 @@ REFUSALS: Mapping[str, Refusal] = {
 _ENGINE = ("engine_failed", "engine_down", "engine_refused", "instance_down", "journal_busy", "outcome_unknown")
 _ASKS = ("not_connected", *_ENGINE, "timeout")
 _SENDS = (
-    *("invalid_recipient", "unknown_recipient", "not_deliverable", "expired", "busy", "not_implemented"),
+    *("invalid_recipient", "unknown_recipient", "not_deliverable", "expired", "busy", "paced", "new_chats_limited"),
+    "not_implemented",
     *("command_closed", "stale_owner", "send_failed", "send_unknown", *_ASKS),
 )
 _FILES = (

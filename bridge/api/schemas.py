@@ -37,6 +37,21 @@ class WebhookRequest(Struct, frozen=True):
     secret: Annotated[str, Meta(max_length=128)] | None = None
 
 
+PacingProfile = Literal["off", "steady", "warm_up"]
+
+
+class InstanceSettings(Struct, frozen=True):
+    """What can be chosen for one instance; null, or nothing, is what the bridge's own settings say."""
+
+    pacing_profile: PacingProfile | UnsetType | None = UNSET
+    history_sync: Any = None
+    reject_calls: Any = None
+    ignore_groups: Any = None
+    ignore_status: Any = None
+    mark_read_on_reply: Any = None
+    media_mode: Any = None
+
+
 class CreateInstance(Struct, frozen=True):
     """Body of POST /instance/create; the empty body is valid."""
 
@@ -45,7 +60,7 @@ class CreateInstance(Struct, frozen=True):
     metadata: dict[str, Any] | None = None
     webhook: WebhookRequest | None = None
     proxy: Any = None
-    settings: dict[str, Any] | None = None
+    settings: InstanceSettings | None = None
 
 
 class ChangeInstance(Struct, frozen=True):
@@ -54,7 +69,7 @@ class ChangeInstance(Struct, frozen=True):
     name: Label | UnsetType | None = UNSET
     external_id: Label | UnsetType | None = UNSET
     metadata: dict[str, Any] | UnsetType = UNSET
-    settings: Any = None
+    settings: InstanceSettings | None = None
 
 
 class ConnectInstance(Struct, frozen=True):
@@ -141,6 +156,14 @@ class Instance(Struct, frozen=True):
     settings: Mapping[str, object]
 
 
+class Restriction(Struct, frozen=True):
+    """What WhatsApp refuses to a number for a while; `until` is when it is tried again."""
+
+    kind: str
+    since: datetime
+    until: datetime
+
+
 class Status(Struct, frozen=True):
     """Answer of GET /instance/{key}/status."""
 
@@ -156,6 +179,8 @@ class Status(Struct, frozen=True):
     last_event_at: datetime | None
     keepalive_age_s: float | None
     """Seconds since WhatsApp gave a sign of life over the connection; null while there is none."""
+    restriction: Restriction | None
+    """Null: none that is known."""
 
 
 Level = Literal["info", "warning", "error"]
@@ -263,7 +288,7 @@ def instance(row: InstanceRow) -> Instance:
         push_name=row.push_name,
         owner_node=row.owner,
         metadata=row.metadata,
-        settings={},
+        settings=row.settings,
     )
 
 
@@ -286,7 +311,16 @@ def status(row: InstanceRow, heard_ago_s: float | None) -> Status:
         needs=row.needs,
         last_event_at=_utc(row.last_event_at),
         keepalive_age_s=None if heard_ago_s is None else round(heard_ago_s, 1),
+        restriction=_restriction(row),
     )
+
+
+def _restriction(row: InstanceRow) -> Restriction | None:
+    """Return what is refused now; after its time it is tried again, and only then is it known whether it is over."""
+    if row.restriction is None:
+        return None
+    since, until = (datetime.fromtimestamp(row.restriction[name], UTC) for name in ("since", "until"))
+    return Restriction(str(row.restriction["kind"]), since, until) if until > datetime.now(UTC) else None
 
 
 encode = msgspec.json.Encoder(order=None).encode

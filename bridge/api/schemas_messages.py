@@ -240,6 +240,8 @@ class Waiting(Struct, frozen=True):
     queued_at: datetime
     send_at: datetime | None
     hold_reason: str | None
+    held_until: datetime | None
+    """When it can go at the earliest, as things stand; of messages that pacing holds."""
     metadata: Any
 
 

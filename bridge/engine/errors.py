@@ -51,6 +51,12 @@ class EngineRefused(EngineError):
     code, status = "engine_refused", 503
 
 
+class NewChatRefused(EngineError):
+    """WhatsApp does not let this number write to people who have not written to it:"""
+
+    code, status = "new_chats_limited", 429
+
+
 class OutcomeUnknown(EngineError):
     """It is not known whether WhatsApp has carried it out:"""
 

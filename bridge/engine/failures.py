@@ -30,3 +30,8 @@ def is_certain(error: str) -> bool:
     """Return whether nothing was sent. An error that is not known here leaves it open: no second send on a guess."""
     lowered = error.lower()
     return any(text in lowered for text in CERTAIN)
+
+
+def is_reachout_lock(error: str) -> bool:
+    """Return whether WhatsApp refused a message to a stranger: error 463, in whatsmeow's words."""
+    return "server returned error 463" in error.lower()

@@ -9,8 +9,8 @@ from typing import Protocol
 import trio
 
 from bridge.engine import jids
-from bridge.engine.errors import EngineDown, EngineError, EngineRefused, OutcomeUnknown
-from bridge.engine.failures import is_certain
+from bridge.engine.errors import EngineDown, EngineError, EngineRefused, NewChatRefused, OutcomeUnknown
+from bridge.engine.failures import is_certain, is_reachout_lock
 from bridge.engine.journal import Record
 from bridge.engine.wire import Argument, Call, Reply
 from bridge.protos import neonize_pb
@@ -197,4 +197,6 @@ class Session:
 
 
 def _failed_send(error: str) -> EngineError:
+    if is_reachout_lock(error):
+        return NewChatRefused(error)
     return EngineError(error) if is_certain(error) else OutcomeUnknown(error)

@@ -8,7 +8,7 @@ When its engine dies it crashes, and its supervisor starts it again from the sto
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ import trio
 
 from bridge.domain import effects as fx
 from bridge.domain import signals as sig
-from bridge.domain.ids import CommandId, InstanceKey
+from bridge.domain.ids import InstanceKey
 from bridge.domain.questions import Question
 from bridge.domain.session import Needs, Session, State, decide
 from bridge.engine.answers import answer
@@ -25,19 +25,16 @@ from bridge.engine.errors import EngineDown, EngineError
 from bridge.engine.journal import Record
 from bridge.engine.session import Session as EngineSession
 from bridge.instances import announce
-from bridge.instances.errors import Busy, SendFailed
 from bridge.instances.inbox import Inbox
 from bridge.instances.leaving import not_online, unlink
-from bridge.instances.messages import Cancel, Delete, Emit, Logout, Lost, Message, Reported, Send, StoreLost, Told
-from bridge.instances.outbox import Outbox, Outgoing
+from bridge.instances.messages import Cancel, Delete, Emit, Logout, Lost, Message, Pace, Reported, Send, StoreLost, Told
 from bridge.instances.parts import Parts
 from bridge.instances.phonebook import Phonebook
 from bridge.instances.pulse import Pulse
 from bridge.instances.qr import QrBoard
-from bridge.instances.recovery import remembered, restricted_for_s, settle_commands
-from bridge.instances.sending import Sender
+from bridge.instances.recovery import remembered, restricted_for_s
+from bridge.instances.sends import Sends
 from bridge.instances.settling import settled
-from bridge.instances.waiting import Waiting
 from bridge.store.errors import StoreUnavailable
 from supervisor import Actor, ActorDown, Failed
 
@@ -115,23 +112,17 @@ class InstanceActor(Actor[Message]):
         self._pump_ended.set()
         parts = self._parts
         self.inbox = Inbox(self._store, row, parts.node, epoch, parts.incoming)
-        self._sender = Sender(
-            self._store, self.inbox, self._online_engine, timeout_s=parts.send_timeout_s, attacher=parts.attacher
-        )
-        self.outbox = Outbox(self._send, prepare=self._sender.prepare)
-        self._waiting = Waiting()
-        await self.nursery.start(self.outbox.run)
+        self.sends = Sends(parts, row, self.inbox, self._online_engine, self.phonebook.forget)
+        await self.nursery.start(self.sends.run)
         await self._replay()
-        for message in await settle_commands(self._store, self.inbox):
-            self._waiting.put(message, again=True)
-        self.nursery.start_soon(self._waiting.watch, self._sender.send, self._release)
+        await self.sends.recover()
         self.nursery.start_soon(self.pulse.run, self._online_engine, lambda signal: self.tell(Told(signal)))
         self.tell(Told(sig.Booted(restricted_for_s(row))))
 
     async def on_stop(self) -> None:
         """Let the sends that were promised finish; what the engine still reports stays in its journal."""
         with trio.move_on_after(DRAIN_S):
-            await self.outbox.drained()
+            await self.sends.drained()
 
     async def handle(self, message: Message) -> object:
         """Do the next thing; what this raises crashes the actor."""
@@ -141,9 +132,11 @@ class InstanceActor(Actor[Message]):
             case Told(signal):
                 await self._apply(signal)
             case Send(outgoing):
-                return self._take_outgoing(outgoing)
+                return await self.sends.take(outgoing, self.session)
             case Cancel(command):
-                return await self._cancel(command)
+                return await self.sends.cancel(command)
+            case Pace(profile):
+                await self.sends.pace(profile)
             case Emit(event):
                 await self.inbox.emit([event])
             case Lost(session, error):
@@ -157,43 +150,6 @@ class InstanceActor(Actor[Message]):
             case StoreLost():
                 raise StoreUnavailable("The actor waits for it from its start.")
         return None
-
-    # --- sends --------------------------------------------------------------------------------------------------------
-
-    def _take_outgoing(self, message: Outgoing) -> Failed | None:
-        try:
-            if message.queued and (not self.online or message.not_before > time.time()):
-                self._waiting.put(message)
-            elif self.online:
-                self.outbox.put(message)
-            else:
-                return Failed(not_online(self.session))
-        except Busy as error:
-            return Failed(error)
-        return None
-
-    async def _send(self, message: Outgoing) -> None:
-        if message.queued and not self.online:
-            self._waiting.put(message, again=True)  # it went away meanwhile: nothing was begun
-        else:
-            await self._sender.send(message)
-            if isinstance(message.reply.outcome, SendFailed):
-                self.phonebook.forget(message.to)
-            self._release()
-
-    def _release(self) -> None:
-        """Send what waits for now, in order, as far as the outbox takes it."""
-        if self.online:
-            for message in self._waiting.take_due(time.time(), self.outbox.free):
-                self.outbox.put(message)
-
-    async def _cancel(self, command: CommandId) -> bool:
-        """Take a queued message back; False when it is not here, or was begun."""
-        message = self._waiting.remove(command) or self.outbox.remove(command)
-        if message is None:
-            return False
-        await self.inbox.emit([announce.cancelled(message, at=time.time())])
-        return True
 
     # --- what the engine reports --------------------------------------------------------------------------------------
 
@@ -251,7 +207,7 @@ class InstanceActor(Actor[Message]):
             await self._store_state(before, decision.effects)
         for effect in decision.effects:
             await self._effect(effect)
-        self._release()
+        self.sends.release()
         self._wake()
 
     async def _store_state(self, before: Session, effects: Sequence[fx.Effect]) -> None:
@@ -317,6 +273,11 @@ class InstanceActor(Actor[Message]):
     def online(self) -> bool:
         """Whether a message that comes now would be sent."""
         return self._online_engine() is not None
+
+    @property
+    def held(self) -> Mapping[str, int]:
+        """How many sends pacing holds, by reason."""
+        return self.sends.held() if hasattr(self, "sends") else {}
 
     @property
     def engine(self) -> EngineSession | None:

@@ -84,9 +84,11 @@ def sent(
     )
 
 
-def not_sent(command: CommandId, *, to: str, status: str, error: str, at: float, metadata: object = None) -> Event:
+def not_sent(
+    command: CommandId, *, to: str, status: str, error: str, code: str, at: float, metadata: object = None
+) -> Event:
     """Return `message.status` failed or unknown, under the original's name `message_error`."""
-    data = {**_about(command, None, to, status, metadata), "error": error}
+    data = {**_about(command, None, to, status, metadata), "error": error, "code": code}
     return Event(
         type="message.status",
         name="message_error",

@@ -8,6 +8,7 @@ from typing import TypeVar
 import trio
 
 from bridge.domain.ids import CommandId, InstanceKey, MessageId
+from bridge.domain.pacing import Turn
 from bridge.domain.profiles import SetName
 from bridge.domain.questions import Question
 from bridge.domain.sends import SendOptions
@@ -66,7 +67,8 @@ class Calls(ABC):
     ) -> MessageRef:
         """Store the command and send a message of one of `KINDS` to a JID; unless it is queued, wait for the outcome.
 
-        Raises `NotConnected`, `Busy`, `SendFailed`, and `SendUnknown` when the outcome is not known.
+        Raises `NotConnected`, `Busy`, `Paced`, `NewChatsLimited`, `SendFailed`, and `SendUnknown` when the outcome is
+        not known.
         """
         actor = self._find(key)
         if actor.depth >= SENDS_WAITING:
@@ -74,6 +76,8 @@ class Calls(ABC):
         if not options.queued and not actor.online and idempotency_key is None:
             raise NotConnected(f"Its state is {actor.session.state}.", state=actor.session.state.value)
         to = await self._recipient(actor, to, options)
+        if not options.queued and idempotency_key is None:
+            await actor.sends.check(to)
         row = await self._store.commands.insert(
             new_command_id(),
             key,
@@ -92,8 +96,7 @@ class Calls(ABC):
             await self._ask(actor, Send(message))
         except BridgeError as error:
             if error.certain:
-                with trio.move_on_after(GIVE_UP_S, shield=True):
-                    await self._store.commands.withdraw(row.id)
+                await self._withdraw(row.id)
             raise
         if options.queued:
             return MessageRef("queued", None, to, row.created_at, row.id)
@@ -103,7 +106,13 @@ class Calls(ABC):
             at = datetime.fromtimestamp(outcome.at, UTC)
             return MessageRef("sent", MessageId(outcome.message_id), to, at, row.id)
         assert outcome is not None
+        if not message.reply.begun:
+            await self._withdraw(row.id)
         raise outcome
+
+    async def _withdraw(self, command: CommandId) -> None:
+        with trio.move_on_after(GIVE_UP_S, shield=True):
+            await self._store.commands.withdraw(command)
 
     async def repeated(self, key: InstanceKey, idempotency_key: str, request_hash: bytes) -> MessageRef | None:
         """Return what an earlier send with this key led to, None where there was none.
@@ -127,6 +136,11 @@ class Calls(ABC):
         if not actor.online:
             raise not_online(actor.session)
         return await actor.phonebook.look_up(phones, fresh=fresh)
+
+    def holds(self, key: InstanceKey) -> Mapping[CommandId, Turn]:
+        """Return when each message that pacing holds can go at the earliest, as things stand, and why not now."""
+        actor = self._find(key)
+        return actor.sends.turns() if actor.online else {}
 
     async def cancel(self, key: InstanceKey, command: CommandId) -> None:
         """Take a queued message back; raise `UnknownMessage`, or `TooLate` when it was begun."""

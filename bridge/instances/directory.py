@@ -29,12 +29,13 @@ from bridge.instances.errors import (
     InstanceDown,
     SendUnknown,
 )
-from bridge.instances.messages import Delete, Emit, Logout, Message, Send, Told
+from bridge.instances.messages import Delete, Emit, Logout, Message, Pace, Send, Told
 from bridge.instances.pairing import Watch, ask_for_code
 from bridge.instances.parts import Parts
 from bridge.instances.qr import PairCode, QrCode
 from bridge.instances.refs import Connecting
 from bridge.instances.removal import erase, forget_journal
+from bridge.instances.sends import chosen
 from bridge.store.errors import InstanceNotFound, StoreError
 from bridge.store.rows import InstanceRow
 from supervisor import (
@@ -171,7 +172,7 @@ class Directory(Calls):
             actor.run,
             shutdown_s=STOP_S,
             start_timeout_s=math.inf,
-            inspect=lambda: {"state": actor.session.state.value, "mailbox": actor.depth},
+            inspect=lambda: {"state": actor.session.state.value, "mailbox": actor.depth, "held": dict(actor.held)},
         )
         await self._supervisor.start_child(spec)
         return actor
@@ -217,9 +218,10 @@ class Directory(Calls):
         metadata: Mapping[str, object],
         *,
         key: InstanceKey | None = None,
+        settings: Mapping[str, object] | None = None,
     ) -> InstanceRow:
         """Make an unpaired instance, under `key` if that is given, and start its actor."""
-        row = await self._store.instances.create(key or new_instance_key(), name, external_id, metadata)
+        row = await self._store.instances.create(key or new_instance_key(), name, external_id, metadata, settings)
         actor = await self._start(row.key)
         event = announce.lifecycle(row.key, type_="instance.created", name="instance_created", at=time.time())
         await self._ask(actor, Emit(event))
@@ -270,8 +272,11 @@ class Directory(Calls):
         return Watch(self._find(key))
 
     async def change(self, key: InstanceKey, changes: Mapping[str, object]) -> InstanceRow:
-        """Change `name`, `external_id` or `metadata`; events say so from now on."""
+        """Change `name`, `external_id`, `metadata` or some `settings`; they count from now on."""
         row = await self._store.instances.change(key, changes)
+        if changes.get("settings"):
+            with suppress(InstanceDown):  # it reads the row when it starts
+                await self._ask(self._find(key), Pace(chosen(row.settings)))
         with suppress(AttributeError):  # an actor that has not started has no inbox, and reads the row later
             self._find(key).inbox.relabel(row.external_id, row.metadata)
         return row

@@ -21,6 +21,18 @@ class Busy(BridgeError):
     code, status, retryable = "busy", 429, True
 
 
+class Paced(BridgeError):
+    """The pacing of this instance holds the message back, and it was not sent: send it later, or with `mode: queue`."""
+
+    code, status, retryable = "paced", 429, True
+
+
+class NewChatsLimited(BridgeError):
+    """WhatsApp does not let this number begin new chats for now; the message was not sent: send it later."""
+
+    code, status, retryable = "new_chats_limited", 429, True
+
+
 class InstanceDown(BridgeError):
     """The instance is being restarted: try again in a few seconds."""
 

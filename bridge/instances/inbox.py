@@ -1,7 +1,7 @@
 """What the engine reports of one instance, on its way into the store."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from bridge.domain.events import Event
@@ -34,6 +34,8 @@ class Inbox:
         self._push_name = row.push_name
         self.view = InstanceView(row.key, row.external_id, row.metadata, row.jid, row.lid)
         self._lost_phone: str | None = None
+        self.on_events: Callable[[Sequence[Event]], None] | None = None
+        """Told of what the engine reported, once it is stored; None where nobody wants to know."""
 
     def begin(self) -> None:
         """Begin with the records of a new engine session: what an earlier one said about itself is over."""
@@ -82,6 +84,8 @@ class Inbox:
         if self._incoming is not None:
             events = await self._incoming.expect(self.view.key, events)
         await self.emit(events)
+        if self.on_events is not None:
+            self.on_events(events)
         return signals
 
     async def emit(self, events: Sequence[Event]) -> None:

@@ -48,6 +48,13 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """Go by this pacing profile from now on, None: by the one of the bridge's settings."""
+
+    profile: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Emit:
     """An event about the instance itself, made outside of its actor."""
 
@@ -69,4 +76,4 @@ class StoreLost:
     """PostgreSQL does not answer: nothing that is received now could be kept."""
 
 
-Message = Told | Reported | Lost | Send | Cancel | Emit | Logout | Delete | StoreLost
+Message = Told | Reported | Lost | Send | Cancel | Pace | Emit | Logout | Delete | StoreLost

@@ -19,12 +19,20 @@ class Reply:
 
     done: trio.Event = field(default_factory=trio.Event)
     outcome: Sent | BridgeError | None = None
+    begun: bool = True
+    """False when the message was given back before anything was done with it."""
 
     def set(self, outcome: Sent | BridgeError) -> None:
         """Give the outcome; the first one counts."""
         if self.outcome is None:
             self.outcome = outcome
             self.done.set()
+
+    def refuse(self, error: BridgeError) -> None:
+        """Give the message back: it was not begun, and its command may be forgotten."""
+        if self.outcome is None:
+            self.begun = False
+            self.set(error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """What the actors of one bridge share."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from bridge.domain.ids import NodeId
+from bridge.domain.pacing import PROFILES, Profile
 from bridge.engine.pool import EnginePool
 from bridge.instances.attach import Attacher
 from bridge.media.incoming import Incoming
@@ -22,3 +24,6 @@ class Parts:
     attacher: Attacher | None = None
     incoming: Incoming | None = None
     """Both are None where media are of no interest."""
+    pacing_profile: str = "off"
+    """Of instances that have chosen none."""
+    profiles: Mapping[str, Profile | None] = field(default_factory=lambda: PROFILES)

@@ -7,8 +7,10 @@ import math
 import time
 from datetime import UTC, datetime
 
+from bridge.domain.pacing import Restriction
 from bridge.domain.session import Needs, Session, State
 from bridge.instances import announce
+from bridge.instances.errors import SendUnknown
 from bridge.instances.inbox import Inbox
 from bridge.instances.outbox import Outgoing
 from bridge.store.rows import CommandRow, InstanceRow
@@ -21,7 +23,9 @@ async def settle_commands(store: Store, inbox: Inbox) -> list[Outgoing]:
     """Report every command that may have been sent as unknown; return those that were queued and never begun."""
     recovered = await store.commands.recover(inbox.view.key)
     events = [
-        announce.not_sent(row.id, to=str(row.body["to"]), status="unknown", error=UNKNOWN, at=time.time())
+        announce.not_sent(
+            row.id, to=str(row.body["to"]), status="unknown", error=UNKNOWN, code=SendUnknown.code, at=time.time()
+        )
         for row in recovered.unknown
     ]
     await inbox.emit(events)
@@ -61,3 +65,11 @@ def restricted_for_s(row: InstanceRow) -> float:
     if row.state != State.RESTRICTED or row.next_retry_at is None:
         return 0.0
     return max(0.0, (row.next_retry_at - datetime.now(UTC)).total_seconds())
+
+
+def restriction_of(row: InstanceRow) -> Restriction | None:
+    """Return what WhatsApp last refused to the number, if that was not overcome."""
+    if row.restriction is None:
+        return None
+    stored = row.restriction
+    return Restriction(float(stored["since"]), float(stored["until"]), int(stored["strikes"]), str(stored["kind"]))

@@ -7,7 +7,7 @@ event, before the caller hears it.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 import trio
@@ -15,14 +15,14 @@ import trio
 from bridge.domain.profiles import SetChatState
 from bridge.engine.answers import answer
 from bridge.engine.compose import Quote
-from bridge.engine.errors import EngineError
+from bridge.engine.errors import EngineError, NewChatRefused
 from bridge.engine.people import is_encrypted
 from bridge.engine.session import Sent
 from bridge.engine.session import Session as EngineSession
 from bridge.errors import BridgeError
 from bridge.instances import announce
 from bridge.instances.attach import Attacher
-from bridge.instances.errors import Expired, NotConnected, SendFailed, SendUnknown
+from bridge.instances.errors import Expired, NewChatsLimited, NotConnected, SendFailed, SendUnknown
 from bridge.instances.inbox import Inbox
 from bridge.instances.kinds import KINDS
 from bridge.instances.outbox import Outgoing
@@ -43,12 +43,15 @@ class Sender:
         *,
         timeout_s: float,
         attacher: Attacher | None = None,
+        locked: Callable[[], Awaitable[float]] | None = None,
     ) -> None:
+        """Make one; `locked` is told when WhatsApp refuses a new chat, and says for how many seconds none is tried."""
         self._store = store
         self._inbox = inbox
         self._engine = engine
         self._timeout_s = timeout_s
         self._attacher = attacher
+        self._locked = locked
 
     async def send(self, message: Outgoing) -> None:
         """Send one message, store the outcome, answer its caller. Only a store that fails makes this raise."""
@@ -72,7 +75,13 @@ class Sender:
             status = "failed" if outcome.certain else "unknown"
             log.warning("message.not_sent", command=message.command, status=status, code=outcome.code)
             event = announce.not_sent(
-                message.command, to=message.to, status=status, error=str(outcome), at=time.time(), metadata=metadata
+                message.command,
+                to=message.to,
+                status=status,
+                error=str(outcome),
+                code=outcome.code,
+                at=time.time(),
+                metadata=metadata,
             )
         await self._inbox.emit([event])
         message.reply.set(outcome)
@@ -107,6 +116,9 @@ class Sender:
                 return await deliver(session, message, quote, self._timeout_s)
             assert self._attacher is not None
             return await self._attacher.deliver(self._inbox.view.key, session, message, quote, self._timeout_s)
+        except NewChatRefused as error:
+            retry_after_s = await self._locked() if self._locked is not None else 60.0
+            return NewChatsLimited(str(error).partition(":")[2].strip(), retry_after_s=round(retry_after_s, 1))
         except EngineError as error:
             return SendFailed(str(error)) if error.certain else SendUnknown()
 

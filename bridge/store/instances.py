@@ -36,10 +36,21 @@ class Instances:
         self._pool = pool
 
     async def create(
-        self, key: InstanceKey, name: str | None, external_id: str | None, metadata: Mapping[str, object]
+        self,
+        key: InstanceKey,
+        name: str | None,
+        external_id: str | None,
+        metadata: Mapping[str, object],
+        settings: Mapping[str, object] | None = None,
     ) -> InstanceRow:
         """Make an instance: created, paused, without an owner."""
-        params = {"key": key, "name": name, "external_id": external_id, "metadata": Jsonb(dict(metadata))}
+        params = {
+            "key": key,
+            "name": name,
+            "external_id": external_id,
+            "metadata": Jsonb(dict(metadata)),
+            "settings": Jsonb(dict(settings or {})),
+        }
         async with self._pool.connection() as conn:
             row = await fetch_one(conn, _SQL["create"], params, InstanceRow)
         assert row is not None
@@ -80,10 +91,11 @@ class Instances:
             return tuple(await fetch_all(conn, _SQL["wanted"], {}, InstanceRow))
 
     async def change(self, key: InstanceKey, changes: Mapping[str, object]) -> InstanceRow:
-        """Change `name`, `external_id` or `metadata`, whichever are given; raise `InstanceNotFound`."""
+        """Change `name`, `external_id`, `metadata` or some `settings`; raise `InstanceNotFound`."""
         given = {f"has_{name}": name in changes for name in ("name", "external_id", "metadata")}
         values = {name: changes.get(name) for name in ("name", "external_id")}
-        params = {"key": key, **given, **values, "metadata": Jsonb(changes.get("metadata"))}
+        kept = {"metadata": Jsonb(changes.get("metadata")), "settings": Jsonb(changes.get("settings") or {})}
+        params = {"key": key, **given, **values, **kept}
         async with self._pool.connection() as conn:
             row = await fetch_one(conn, _SQL["change"], params, InstanceRow)
         if row is None:
@@ -118,6 +130,13 @@ class Instances:
         """Store the session's state; `since` moves when the state is another one. Raise `StaleOwner`."""
         values = {"state": state, "reason": reason, "needs": needs, "next_retry_at": next_retry_at}
         await self._write("set_state", key, owner, epoch, values)
+
+    async def set_restriction(
+        self, key: InstanceKey, owner: NodeId, epoch: Epoch, restriction: Mapping[str, object] | None
+    ) -> None:
+        """Store what WhatsApp refuses for a while, None when that is over. Raise `StaleOwner`."""
+        value = None if restriction is None else Jsonb(dict(restriction))
+        await self._write("set_restriction", key, owner, epoch, {"restriction": value})
 
     async def set_identity(
         self,

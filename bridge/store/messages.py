@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import trio
 
 from bridge.domain.ids import InstanceKey
 from bridge.store.fetch import fetch_one
@@ -31,6 +32,17 @@ class StoredMessage:
     """When the status rose: seconds since 1970 by the status."""
 
 
+@dataclass(frozen=True, slots=True)
+class KnownChat:
+    """A chat of an instance, as pacing counts it; times are seconds since 1970."""
+
+    chat: str
+    first_sent: float | None
+    first_heard: float | None
+    sent_lately: tuple[float, ...]
+    """When we sent to it within the last minutes, in order."""
+
+
 class _Body(msgspec.Struct):
     data: dict[str, Any]
 
@@ -40,6 +52,7 @@ class Messages:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._counting = trio.CapacityLimiter(1)
 
     async def find(self, key: InstanceKey, message_id: str) -> StoredMessage | None:
         """Return the newest message of this instance with this id."""
@@ -53,3 +66,13 @@ class Messages:
         async with self._pool.connection() as conn:
             row = await (await conn.execute(_SQL["data"], params)).fetchone()
         return None if row is None else msgspec.json.decode(row[0], type=_Body).data
+
+    async def chats(self, key: InstanceKey) -> list[KnownChat]:
+        """Return every chat that the instance has messages of.
+
+        It reads all of the instance's messages, so that no index has to be kept for it at each message; one instance's
+        at a time.
+        """
+        async with self._counting, self._pool.connection() as conn:
+            rows = await (await conn.execute(_SQL["chats"], {"instance_key": key})).fetchall()
+        return [KnownChat(chat, sent, heard, tuple(lately or ())) for chat, sent, heard, lately in rows]

@@ -1,9 +1,9 @@
 """The rows of the repositories, as values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from bridge.domain.ids import CommandId, Epoch, InstanceKey, KeyId, MessageId, NodeId
 
@@ -34,6 +34,11 @@ class InstanceRow:
     owner: NodeId | None
     epoch: Epoch
     created_at: datetime
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """What was chosen for it; what is not in here is as the bridge's own settings say."""
+    paired_at: datetime | None = None
+    restriction: Mapping[str, Any] | None = None
+    """What WhatsApp refuses to it for a while: `kind`, `since`, `until`, `strikes`, times in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,10 +210,9 @@ def test_send_400_malformed_body(world: World, path: str) -> None:
 
 
 def test_send_502_the_engine_failed(world: World) -> None:
-    stranger = "4915100000006"
-    assert world.sandbox.post("/phones", json={"phone": stranger}).status_code == 201
-    world.fault("reachout_locked", count=1)
-    answer = world.post("/message/send", 502, phone=stranger, message="x")
+    world.post("/message/send", phone=CONTACT, message="so that the number is known, and not asked for")
+    world.fault("rate_limited", count=1)
+    answer = world.post("/message/send", 502, phone=CONTACT, message="x")
     assert (answer["code"], bool(answer["error"])) == ("send_failed", True)
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 import trio
 
 from bridge.domain.ids import CommandId, InstanceKey, MessageId
+from bridge.domain.pacing import Turn
 from bridge.domain.questions import OnWhatsApp, Question
 from bridge.domain.sends import SendOptions
 from bridge.errors import BridgeError
@@ -106,6 +107,8 @@ class MemoryDirectory:
     """What a repeated send is refused with."""
     hold: trio.Event | None = None
     """While set and not fired, calls wait for it after they began."""
+    turns: dict[CommandId, Turn] = field(default_factory=dict)
+    """Of messages that pacing holds."""
     calls: int = 0
     begun: trio.Event = field(default_factory=trio.Event)
     finished: trio.Event = field(default_factory=trio.Event)
@@ -117,9 +120,16 @@ class MemoryDirectory:
         metadata: Mapping[str, object],
         *,
         key: InstanceKey | None = None,
+        settings: Mapping[str, object] | None = None,
     ) -> InstanceRow:
         await self._work()
-        row = instance_row(key or new_instance_key(), name=name, external_id=external_id, metadata=dict(metadata))
+        row = instance_row(
+            key or new_instance_key(),
+            name=name,
+            external_id=external_id,
+            metadata=dict(metadata),
+            settings=dict(settings or {}),
+        )
         self.store.rows[row.key] = row
         return row
 
@@ -181,6 +191,9 @@ class MemoryDirectory:
     async def delete(self, key: InstanceKey) -> None:
         await self._work()
         del self.store.rows[self._find(key).key]
+
+    def holds(self, key: InstanceKey) -> Mapping[CommandId, Turn]:
+        return self.turns
 
     async def query(self, key: InstanceKey, question: Question[T]) -> T:
         self._find(key)

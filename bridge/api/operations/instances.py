@@ -27,7 +27,7 @@ _INSTANCE: Mapping[str, Any] = {
     "push_name": "Desk",
     "owner_node": "node_01",
     "metadata": {"team": "a"},
-    "settings": {},
+    "settings": {"pacing_profile": "steady"},
 }
 NO_PASSKEY = "Answers 501: the engine does not hand on WhatsApp's passkey requests yet."
 _PASSKEY = {"error": "...", "code": "not_implemented", "retryable": False, "details": {}, "request_id": "req_01"}
@@ -82,7 +82,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "GET /instance/{key}/status": Operation(
         "Show how an instance is.",
         answer=schemas.Status,
-        shows={**_STATUS, "last_event_at": AT, "keepalive_age_s": 4.2},
+        shows={**_STATUS, "last_event_at": AT, "keepalive_age_s": 4.2, "restriction": None},
     ),
     "GET /instance/{key}/log": Operation(
         "What happened to an instance: states, pairings. Newest first.",

@@ -52,6 +52,7 @@ _WAITING: Mapping[str, Any] = {
     "queued_at": AT,
     "send_at": AT,
     "hold_reason": None,
+    "held_until": None,
     "metadata": None,
 }
 _KNOWN: Mapping[str, Any] = {
@@ -83,7 +84,7 @@ OPERATIONS: Mapping[str, Operation] = {
         answer=schemas.Outbox,
         shows={"items": [_WAITING], "next_cursor": None},
         query={
-            "status": text("one or more of queued, scheduled, failed, with commas; queued,scheduled"),
+            "status": text("one or more of queued, scheduled, held, failed, with commas; queued,scheduled,held"),
             "limit": number("how many, at the most", 1, 1000, 100),
             "cursor": CURSOR,
         },

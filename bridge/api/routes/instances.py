@@ -75,7 +75,9 @@ class InstanceCalls:
                 id_ = derived_endpoint_id(repeated) if repeated else new_endpoint_id()
                 webhook = await self._add_webhook(key, id_, body.webhook, secret)
             if row is None:
-                row = await self.context.directory.create(body.name, body.external_id, body.metadata or {}, key=key)
+                row = await self.context.directory.create(
+                    body.name, body.external_id, body.metadata or {}, key=key, settings=_settings(body.settings)
+                )
             key_id = derived_key_id(repeated, "instance/create") if repeated else new_key_id()
             api_key = await key_of_instance(self.context, row, key_id, call.caller.key.id if call.caller.key else None)
         text = "The instance is created; POST /instance/connect connects it."
@@ -85,8 +87,8 @@ class InstanceCalls:
         """Return what an earlier request with this Idempotency-Key made; raise `IdempotencyMismatch`."""
         row = await self.context.store.instances.get(key)
         if row is not None:
-            made = (row.name, row.external_id, dict(row.metadata))
-            if made != (body.name, body.external_id, body.metadata or {}):
+            made = (row.name, row.external_id, dict(row.metadata), dict(row.settings))
+            if made != (body.name, body.external_id, body.metadata or {}, _settings(body.settings)):
                 raise IdempotencyMismatch
         return row
 
@@ -111,10 +113,11 @@ class InstanceCalls:
     async def change(self, call: Call) -> Response:
         body = await call.json(schemas.ChangeInstance)
         key = call.instance()
-        if body.settings:
-            raise NotSupported("`settings`.", field="settings")
+        settings = _settings(body.settings)
         given = {name: getattr(body, name) for name in ("name", "external_id", "metadata")}
         changes = {name: value for name, value in given.items() if value is not msgspec.UNSET}
+        if settings:
+            changes["settings"] = settings
         _check_metadata(changes.get("metadata"), self.context.limits.metadata_bytes)
         with call.promised():
             row = await self.context.directory.change(key, changes)
@@ -190,10 +193,20 @@ class InstanceCalls:
 
 
 def _check(body: schemas.CreateInstance, metadata_bytes: int) -> None:
-    for name in ("proxy", "settings"):
-        if getattr(body, name):
-            raise NotSupported(f"`{name}`.", field=name)
+    if body.proxy:
+        raise NotSupported("`proxy`.", field="proxy")
+    _settings(body.settings)
     _check_metadata(body.metadata, metadata_bytes)
+
+
+def _settings(given: schemas.InstanceSettings | None) -> dict[str, object]:
+    """Return the settings that are given; raise `NotSupported` for those that there are not yet."""
+    if given is None:
+        return {}
+    for name in given.__struct_fields__:
+        if name != "pacing_profile" and getattr(given, name) is not None:
+            raise NotSupported(f"`settings.{name}`.", field=f"settings.{name}")
+    return {} if given.pacing_profile is msgspec.UNSET else {"pacing_profile": given.pacing_profile}
 
 
 def _check_metadata(metadata: Mapping[str, object] | None, metadata_bytes: int) -> None:

@@ -15,13 +15,14 @@ from bridge.api.context import ApiContext
 from bridge.api.problems import InvalidField, UnknownMessage
 from bridge.domain.identity import Server
 from bridge.domain.ids import CommandId, InstanceKey
+from bridge.domain.pacing import Turn
 from bridge.domain.questions import MarkRead
 from bridge.store.errors import InstanceNotFound
 from bridge.store.messages import StoredMessage
 from bridge.store.rows import CommandRow, InstanceRow
 
-WAITING = ("queued", "scheduled", "failed")
-HELD = "not_connected"
+WAITING = ("queued", "scheduled", "held", "failed")
+AWAY = "not_connected"
 
 
 def routes(context: ApiContext) -> tuple[Route, ...]:
@@ -58,13 +59,16 @@ class OutboxCalls:
     async def outbox(self, call: Call) -> Response:
         key = call.instance()
         row = await self._row(key)
-        states = (call.query("status") or ",".join(WAITING[:2])).split(",")
+        states = (call.query("status") or ",".join(WAITING[:3])).split(",")
         if not set(states) <= set(WAITING):
             raise InvalidField("status", f"must be one or more of {', '.join(WAITING)}")
         limit = int(call.query_number("limit", 100, 1, 1000))
-        page = await self.context.store.commands.outbox(key, states, limit=limit, cursor=call.query("cursor"))
-        held = None if row.state == "online" else HELD
-        return answer(schemas.Outbox([_waiting(item, held) for item in page.items], page.next_cursor))
+        stored = ["queued" if state == "held" else state for state in states]
+        page = await self.context.store.commands.outbox(key, stored, limit=limit, cursor=call.query("cursor"))
+        turns = self.context.directory.holds(key)
+        away = None if row.state == "online" else AWAY
+        shown = [_waiting(item, away, turns.get(item.id)) for item in page.items]
+        return answer(schemas.Outbox([one for one in shown if one.status in states], page.next_cursor))
 
     async def cancel(self, call: Call) -> Response:
         key = call.instance()
@@ -98,8 +102,13 @@ class OutboxCalls:
         return row
 
 
-def _waiting(row: CommandRow, held: str | None) -> schemas.Waiting:
+def _waiting(row: CommandRow, away: str | None, turn: Turn | None) -> schemas.Waiting:
+    """Show a row of the outbox; only the instance's actor knows what pacing holds, so the rows do not say it."""
     status = _status(row)
+    reason: str | None = away if status == "queued" else None
+    until: datetime | None = None
+    if status == "queued" and turn is not None and turn.reason is not None:
+        status, reason, until = "held", turn.reason.value, datetime.fromtimestamp(turn.at, UTC)
     return schemas.Waiting(
         command_id=row.id,
         message_id=row.message_id,
@@ -108,7 +117,8 @@ def _waiting(row: CommandRow, held: str | None) -> schemas.Waiting:
         status=status,
         queued_at=row.created_at.astimezone(UTC),
         send_at=row.send_at.astimezone(UTC) if row.send_at is not None else None,
-        hold_reason=held if status == "queued" else None,
+        hold_reason=reason,
+        held_until=until,
         metadata=row.body.get("metadata"),
     )
 

@@ -1,22 +1,22 @@
 -- name: create
 -- Makes an instance that is not to run yet.
-insert into bridge.instance (key, name, external_id, metadata)
-values (%(key)s, %(name)s, %(external_id)s, %(metadata)s)
+insert into bridge.instance (key, name, external_id, metadata, settings)
+values (%(key)s, %(name)s, %(external_id)s, %(metadata)s, %(settings)s)
 returning
     key, name, external_id, metadata, desired, state, reason, since, next_retry_at, needs, jid, lid, push_name,
-    last_seq, last_event_at, owner, epoch, created_at
+    last_seq, last_event_at, owner, epoch, created_at, settings, paired_at, restriction
 
 -- name: get
 -- One instance.
 select key, name, external_id, metadata, desired, state, reason, since, next_retry_at, needs, jid, lid, push_name,
-       last_seq, last_event_at, owner, epoch, created_at
+       last_seq, last_event_at, owner, epoch, created_at, settings, paired_at, restriction
 from bridge.instance
 where key = %(key)s
 
 -- name: page
 -- Oldest first; one row more than asked for tells that there is a next page.
 select key, name, external_id, metadata, desired, state, reason, since, next_retry_at, needs, jid, lid, push_name,
-       last_seq, last_event_at, owner, epoch, created_at
+       last_seq, last_event_at, owner, epoch, created_at, settings, paired_at, restriction
 from bridge.instance
 where (%(state)s::text is null or state = %(state)s)
   and (%(external_id)s::text is null or external_id = %(external_id)s)
@@ -28,20 +28,21 @@ limit %(limit)s + 1
 -- name: wanted
 -- Every instance, for the start of the bridge: which of them should run is in `desired`.
 select key, name, external_id, metadata, desired, state, reason, since, next_retry_at, needs, jid, lid, push_name,
-       last_seq, last_event_at, owner, epoch, created_at
+       last_seq, last_event_at, owner, epoch, created_at, settings, paired_at, restriction
 from bridge.instance
 order by created_at, key
 
 -- name: change
--- What the caller knows it by; what is not given stays.
+-- What the caller knows it by, and its settings; what is not given stays, and a setting that is null is taken away.
 update bridge.instance
 set name = case when %(has_name)s then %(name)s else name end,
     external_id = case when %(has_external_id)s then %(external_id)s else external_id end,
-    metadata = case when %(has_metadata)s then %(metadata)s else metadata end
+    metadata = case when %(has_metadata)s then %(metadata)s else metadata end,
+    settings = jsonb_strip_nulls(settings || %(settings)s)
 where key = %(key)s
 returning
     key, name, external_id, metadata, desired, state, reason, since, next_retry_at, needs, jid, lid, push_name,
-    last_seq, last_event_at, owner, epoch, created_at
+    last_seq, last_event_at, owner, epoch, created_at, settings, paired_at, restriction
 
 -- name: set_desired
 -- What the operator wants: valid under any owner.
@@ -65,6 +66,7 @@ where key = %(key)s and owner = %(owner)s and epoch = %(epoch)s
 -- Who the instance is paired as, unless another owner has taken over; what is not told stays.
 update bridge.instance
 set jid = %(jid)s,
+    paired_at = case when jid = %(jid)s then paired_at else now() end,
     lid = coalesce(%(lid)s, case when jid = %(jid)s then lid end),
     push_name = coalesce(%(push_name)s, case when jid = %(jid)s then push_name end)
 where key = %(key)s and owner = %(owner)s and epoch = %(epoch)s
@@ -74,9 +76,14 @@ where key = %(key)s and owner = %(owner)s and epoch = %(epoch)s
 update bridge.instance set push_name = %(push_name)s
 where key = %(key)s and owner = %(owner)s and epoch = %(epoch)s
 
+-- name: set_restriction
+-- What WhatsApp refuses to it for a while, unless another owner has taken over.
+update bridge.instance set restriction = %(restriction)s
+where key = %(key)s and owner = %(owner)s and epoch = %(epoch)s
+
 -- name: clear_identity
 -- The instance is not paired any more, unless another owner has taken over.
-update bridge.instance set jid = null, lid = null, push_name = null
+update bridge.instance set jid = null, lid = null, push_name = null, restriction = null
 where key = %(key)s and owner = %(owner)s and epoch = %(epoch)s
 
 -- name: delete

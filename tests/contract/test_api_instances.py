@@ -1,6 +1,8 @@
 """The calls on instances: the original's paths, fields and status codes, and ours beside them."""
 
 import base64
+import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -331,3 +333,35 @@ async def test_what_was_begun_is_finished_when_the_client_goes_away() -> None:
             await api.directory.finished.wait()
         await eventually(lambda: bool(api.store.webhooks))
         assert [row.name for row in api.store.rows.values()] == ["promised"]
+
+
+async def test_a_pacing_profile_is_chosen_at_the_creation_changed_taken_away_and_shown() -> None:
+    async with running_api() as api:
+        body = {"settings": {"pacing_profile": "warm_up"}}
+        key = (await api.client.post("/instance/create", json=body)).json()["instance_key"]
+        assert (await api.client.get(f"/instance/{key}")).json()["settings"] == {"pacing_profile": "warm_up"}
+        changed = await api.client.patch(f"/instance/{key}", json={"settings": {"pacing_profile": "steady"}})
+        assert changed.json()["settings"] == {"pacing_profile": "steady"}
+        wrong = await api.client.patch(f"/instance/{key}", json={"settings": {"pacing_profile": "fast"}})
+        assert (wrong.status_code, wrong.json()["code"]) == (400, "invalid_field")
+        assert api.store.rows[key].settings == {"pacing_profile": "steady"}
+
+
+async def test_a_repeated_create_with_other_settings_is_another_request() -> None:
+    async with running_api() as api:
+        header = {"Idempotency-Key": "k1"}
+        await api.client.post("/instance/create", json={}, headers=header)
+        other = {"settings": {"pacing_profile": "steady"}}
+        assert (await api.client.post("/instance/create", json=other, headers=header)).status_code == 422
+
+
+@pytest.mark.parametrize(("until_s", "shown"), [(3600, True), (-1, False)])
+async def test_status_shows_a_restriction_while_it_lasts(until_s: float, shown: bool) -> None:
+    async with running_api() as api:
+        key = (await api.client.post("/instance/create", json={})).json()["instance_key"]
+        until = time.time() + until_s
+        restriction = {"kind": "new_chats_limited", "since": until - 9999, "until": until, "strikes": 1}
+        api.store.rows[key] = replace(api.store.rows[key], restriction=restriction)
+        seen = (await api.client.get(f"/instance/{key}/status")).json()["restriction"]
+        assert (seen is not None) == shown
+        assert not shown or (seen["kind"] == "new_chats_limited" and seen["until"] > seen["since"])

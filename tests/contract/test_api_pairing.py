@@ -150,7 +150,7 @@ async def test_what_is_given_of_an_instance_is_changed_and_the_rest_stays() -> N
         ({"name": "x" * 201}, 400, "name"),
         ({"metadata": "x"}, 400, "metadata"),
         ({"metadata": {"a": "x" * 20_000}}, 400, "metadata"),
-        ({"settings": {"ignore_groups": True}}, 501, "settings"),
+        ({"settings": {"ignore_groups": True}}, 501, "settings.ignore_groups"),
     ],
 )
 async def test_a_wrong_change_of_an_instance_changes_nothing(body: dict[str, object], status: int, field: str) -> None:

@@ -99,3 +99,44 @@ def test_messages_that_wait_for_a_paused_instance_are_sent_when_it_is_back_or_ex
     world.event("message_error", command_id=expires["command_id"])
     world.post("/instance/connect")
     world.event("message_sent", command_id=queued["command_id"])
+
+
+def test_route_outbox_of_what_pacing_holds(world: World) -> None:
+    key = world.paired("4915100000031")
+    change = world.api.patch(f"/instance/{key}", json={"settings": {"pacing_profile": "warm_up"}})
+    assert change.json()["settings"] == {"pacing_profile": "warm_up"}
+    for chat in (CONTACT, SHORT, PHONE):  # as many as may go at once
+        world.post("/message/send", instance_key=key, phone=chat, message="hello")
+    answer = world.api.post("/message/send", json={"instance_key": key, "phone": CONTACT, "message": "too soon"})
+    assert (answer.status_code, answer.json()["code"]) == (429, "paced")
+    assert answer.json()["details"]["reason"] == "rate"
+    assert 5 <= int(answer.headers["retry-after"]) <= 30
+    kept = world.post("/message/send", 202, instance_key=key, phone=CONTACT, message="in turn", mode="queue")
+    gone = world.post("/message/send", 202, instance_key=key, phone=CONTACT, message="taken back", mode="queue")
+    items = world.api.get(f"/message/{key}/outbox?status=held").json()["items"]
+    assert [item["command_id"] for item in items] == [kept["command_id"], gone["command_id"]]
+    assert {(item["status"], item["hold_reason"]) for item in items} == {("held", "rate")}
+    assert items[0]["held_until"] < items[1]["held_until"]
+    assert world.api.get(f"/message/{key}/outbox?status=queued").json()["items"] == []
+    assert world.api.delete(f"/message/{key}/outbox/{gone['command_id']}").json()["status"] == "cancelled"
+    assert 'bridge_held_sends{reason="rate"} 1.0' in world.api.get("/metrics").text
+    world.api.patch(f"/instance/{key}", json={"settings": {"pacing_profile": None}})
+    sent = world.event("message_sent", key, command_id=kept["command_id"])
+    assert world.inbox(sent["data"]["message_id"])["text"] == "in turn"
+
+
+def test_route_a_number_that_may_not_begin_new_chats(world: World) -> None:
+    key = world.paired("4915100000032")
+    world.fault("reachout_locked", "4915100000032", count=1)
+    for _ in range(2):  # the first one is WhatsApp's refusal, the second is not even tried
+        answer = world.api.post("/message/send", json={"instance_key": key, "phone": CONTACT, "message": "hello"})
+        assert (answer.status_code, answer.json()["code"]) == (429, "new_chats_limited")
+        assert 800 < int(answer.headers["retry-after"]) <= 900
+    status = world.api.get(f"/instance/{key}/status").json()
+    assert (status["state"], status["restriction"]["kind"]) == ("online", "new_chats_limited")
+    assert world.event("message_error", key)["data"]["code"] == "new_chats_limited"
+    later = world.post("/message/send", 202, instance_key=key, phone=CONTACT, message="later", mode="queue")
+    (item,) = world.api.get(f"/message/{key}/outbox").json()["items"]
+    assert (item["command_id"], item["hold_reason"]) == (later["command_id"], "new_chats_limited")
+    world.phone("/send", to="4915100000032", text="hi")
+    world.event("message_sent", key, command_id=later["command_id"])  # who has written can be answered

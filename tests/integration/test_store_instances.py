@@ -10,6 +10,7 @@ from bridge.store.errors import DeviceTaken, InstanceNotFound, StaleOwner
 NODE, OTHER = NodeId("node_1"), NodeId("node_2")
 JID, LID = "491701234567:3@s.whatsapp.net", "123456789:3@lid"
 MISSING = InstanceKey("0" * 32)
+RESTRICTION = {"kind": "new_chats_limited", "since": 1.5, "until": 2.5, "strikes": 1}
 
 
 async def create(store, **fields):
@@ -37,6 +38,7 @@ async def test_a_write_of_an_earlier_owner_is_refused(store):
         lambda: store.instances.set_state(row.key, OTHER, old, state="online"),
         lambda: store.instances.set_identity(row.key, NODE, old, jid=JID),
         lambda: store.instances.set_push_name(row.key, NODE, old, "Eve"),
+        lambda: store.instances.set_restriction(row.key, NODE, old, RESTRICTION),
         lambda: store.instances.clear_identity(row.key, NODE, old),
     )
     for write in writes:
@@ -159,3 +161,31 @@ async def test_a_change_of_what_the_caller_knows_an_instance_by_leaves_the_rest(
     assert await store.instances.change(row.key, {}) == changed == await store.instances.get(row.key)
     with pytest.raises(InstanceNotFound):
         await store.instances.change(MISSING, {"name": "x"})
+
+
+async def test_when_it_was_paired_is_kept_until_another_device_is(store):
+    row = await create(store)
+    assert row.paired_at is None
+    epoch = await store.instances.claim(row.key, NODE)
+    await store.instances.set_identity(row.key, NODE, epoch, jid=JID)
+    first = await store.instances.get(row.key)
+    await store.instances.set_restriction(row.key, NODE, epoch, RESTRICTION)
+    await store.instances.set_identity(row.key, NODE, epoch, jid=JID, lid=LID)
+    again = await store.instances.get(row.key)
+    assert first.paired_at == again.paired_at is not None
+    assert again.restriction == RESTRICTION
+    await store.instances.clear_identity(row.key, NODE, epoch)
+    assert (await store.instances.get(row.key)).restriction is None  # another number may follow
+    await store.instances.set_identity(row.key, NODE, epoch, jid="491701234567:4@s.whatsapp.net")
+    assert (await store.instances.get(row.key)).paired_at > first.paired_at
+
+
+async def test_settings_are_changed_one_by_one_and_null_takes_one_away(store):
+    row = await create(store, settings={"pacing_profile": "steady"})
+    assert row.settings == {"pacing_profile": "steady"}
+    changed = await store.instances.change(row.key, {"name": "Shop"})
+    assert changed.settings == {"pacing_profile": "steady"}
+    assert (await store.instances.change(row.key, {"settings": {"pacing_profile": "off"}})).settings == {
+        "pacing_profile": "off"
+    }
+    assert (await store.instances.change(row.key, {"settings": {"pacing_profile": None}})).settings == {}

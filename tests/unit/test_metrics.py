@@ -42,7 +42,11 @@ def test_hosts_and_mailboxes_are_read_from_the_tree() -> None:
                 worker("host 2", State.BACKOFF),
                 worker("host p1", sessions=1),
             ),
-            (worker("instance a", mailbox=2), worker("instance b", mailbox=7), worker("instance c", State.PARKED)),
+            (
+                worker("instance a", mailbox=2, held={"rate": 3, "new_chats": 1}),
+                worker("instance b", mailbox=7, held={"rate": 2}),
+                worker("instance c", State.PARKED),
+            ),
         ),
     )
     seen = samples(render(reading))
@@ -52,6 +56,8 @@ def test_hosts_and_mailboxes_are_read_from_the_tree() -> None:
     assert seen['bridge_engine_memory_max_bytes{kind="shared"}'] == 100 * 1024 * 1024
     assert seen['bridge_engine_hosts{kind="pairing"}'] == 1
     assert (seen["bridge_mailbox_messages"], seen["bridge_mailbox_messages_max"]) == (9, 7)
+    assert seen['bridge_held_sends{reason="rate"}'] == 5
+    assert (seen['bridge_held_sends{reason="new_chats"}'], seen['bridge_held_sends{reason="chat_gap"}']) == (1, 0)
     assert seen['bridge_children{part="instances",state="parked"}'] == 1
     assert seen['bridge_children{part="engines",state="backoff"}'] == 1
     assert seen['bridge_children{part="root",state="running"}'] == 3

@@ -128,6 +128,23 @@ class Joined(Struct, frozen=True):
     group: Group | None
 
 
+class Request(Struct, frozen=True):
+    """Somebody who waits to be let in; `jid` has the number where WhatsApp has told it, else it is the LID."""
+
+    jid: str
+    lid: str | None
+    phone: str | None
+    requested_at: int
+    """Seconds since 1970."""
+
+
+class Requests(Struct, frozen=True):
+    """Answer of GET /group/{key}/{id}/requests."""
+
+    group_id: str
+    requests: Sequence[Request]
+
+
 class Left(Struct, frozen=True):
     """Answer of POST /group/{key}/{id}/leave."""
 

@@ -147,6 +147,22 @@ class JoinGroup(Question[str]):
 
 
 @dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """Somebody who waits for an admin to let them into a group."""
+
+    address: str
+    at: int
+    """Since when, in seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindRequests(Question[tuple[JoinRequest, ...]]):
+    """Who waits to be let into a group. It can only be decided in the app: neonize has no call for it."""
+
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
 class LeaveGroup(Question[None]):
     """Leave a group."""
 

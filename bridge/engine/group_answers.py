@@ -11,8 +11,10 @@ from bridge.domain.groups import (
     FindGroup,
     FindGroups,
     FindInvite,
+    FindRequests,
     Group,
     JoinGroup,
+    JoinRequest,
     LeaveGroup,
     Member,
     Refused,
@@ -133,6 +135,14 @@ async def _join_group(session: Session, question: JoinGroup, timeout_s: float) -
     return jids.text(reply.Jid)
 
 
+async def _find_requests(session: Session, question: FindRequests, timeout_s: float) -> tuple[JoinRequest, ...]:
+    reply = neonize_pb.GetGroupRequestParticipantsReturnFunction.FromString(
+        await session.call("GetGroupRequestParticipants", jids.parse(question.group), timeout_s=timeout_s)
+    )
+    await _check_change(session, question.group, reply.Error, timeout_s, changes=False)
+    return tuple(JoinRequest(jids.text(one.Participant), one.TimeAt) for one in reply.Participants)
+
+
 async def _change(session: Session, method: str, group: str, *arguments: Argument, timeout_s: float) -> None:
     """Call a function that changes a group and returns nothing but the text of an error."""
     error = (await session.call(method, jids.parse(group), *arguments, timeout_s=timeout_s)).decode(errors="replace")
@@ -209,6 +219,7 @@ GROUP_ANSWERS: Mapping[type[Question[Any]], Callable[[Session, Any, float], Awai
     SetTimer: _set_timer,
     ChangeMembers: _change_members,
     FindInvite: _find_invite,
+    FindRequests: _find_requests,
     JoinGroup: _join_group,
     LeaveGroup: _leave_group,
 }

@@ -43,6 +43,9 @@ class GroupInfo(msgspec.Struct, frozen=True):
     announce: bool
     locked: bool
     expiration_s: int
+    approval: bool
+    requests: list[str]
+    """Numbers of those who wait to be let in."""
     invite_link: str
     members: list[MemberInfo]
     refused: dict[str, int] = {}
@@ -70,6 +73,7 @@ class ChangeGroup(msgspec.Struct):
     announce: bool | None = None
     locked: bool | None = None
     expiration_s: int | None = None
+    approval: bool | None = None
 
 
 class Participants(msgspec.Struct):
@@ -111,7 +115,7 @@ async def get_group(world: World, request: Request, group: str) -> Response:
 
 
 async def change_group(world: World, request: Request, group: str) -> Response:
-    """Change subject, description, picture, who may send or change, or the timer, as a member."""
+    """Change subject, description, picture, who may send, change or join, or the timer, as a member."""
     asked, found = body(request, ChangeGroup), _find(world, group)
     actor = world.accounts.by_phone(asked.phone)
     changes = {
@@ -120,6 +124,7 @@ async def change_group(world: World, request: Request, group: str) -> Response:
         "picture": None if asked.picture is None else Asked(actor, id=_picture(world, asked.picture)),
         "announce": None if asked.announce is None else Asked(actor, seconds=int(asked.announce)),
         "locked": None if asked.locked is None else Asked(actor, seconds=int(asked.locked)),
+        "approval": None if asked.approval is None else Asked(actor, seconds=int(asked.approval)),
         "ephemeral": None if asked.expiration_s is None else Asked(actor, seconds=asked.expiration_s),
     }
     for name, change in changes.items():
@@ -195,6 +200,8 @@ def _shown(world: World, group: Group, told: Told | None = None) -> dict[str, ob
         "announce": group.announce,
         "locked": group.locked,
         "expiration_s": group.expiration_s,
+        "approval": group.approval,
+        "requests": [phone(Jid(lid, LID_SERVER)) for lid in group.requests],
         "invite_link": _INVITE_LINK + group.invite,
         "members": [
             {"phone": phone(lid), "lid": str(lid), "role": "member" if role == MEMBER else role}

@@ -109,6 +109,12 @@ def _locked(groups: Groups, group: Group, asked: Asked) -> Told:
     return Told(Node("locked" if group.locked else "unlocked"))
 
 
+def _approval(groups: Groups, group: Group, asked: Asked) -> Told:
+    """Let who joins by the link wait, or not any more; those who wait go on to. Clients are not told."""
+    group.approval = bool(asked.seconds)
+    return Told()
+
+
 def _ephemeral(groups: Groups, group: Group, asked: Asked) -> Told:
     group.expiration_s = asked.seconds
     attrs: Attrs = {"expiration": str(asked.seconds)}
@@ -125,7 +131,9 @@ def _add(groups: Groups, group: Group, asked: Asked) -> Told:
     fresh = tuple(account for account in asked.accounts if str(account.lid) not in refused)
     if len(group.members) + len(fresh) > MAX_MEMBERS:
         raise GroupRefused(f"more than {MAX_MEMBERS} members", wire=419)
-    group.members.update({account.lid_user: MEMBER for account in fresh})
+    for account in fresh:
+        group.members[account.lid_user] = MEMBER
+        group.requests.pop(account.lid_user, None)
     return Told(_list(groups, "add", fresh), joined=fresh, refused=refused)
 
 
@@ -161,6 +169,9 @@ def _join(groups: Groups, group: Group, asked: Asked) -> Told:
         return Told()
     if len(group.members) >= MAX_MEMBERS:
         raise GroupRefused(f"more than {MAX_MEMBERS} members", wire=419)
+    if group.approval:
+        group.requests.setdefault(asked.actor.lid_user, now_text())
+        return Told()
     group.members[asked.actor.lid_user] = MEMBER
     notice = _list(groups, "add", (asked.actor,))
     return Told(notice and Node("add", {"reason": "invite"}, notice.content), joined=(asked.actor,))
@@ -212,6 +223,7 @@ CHANGES: Final[Mapping[str, Change]] = {
     "ephemeral": Change(_ephemeral, _if_locked),
     "announce": Change(_announce, _always),
     "locked": Change(_locked, _always),
+    "approval": Change(_approval, _always),
     "invite": Change(_invite, _always, 401),
     "add": Change(_add, _if_locked),
     "remove": Change(_remove, _always),

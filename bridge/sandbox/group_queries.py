@@ -9,7 +9,7 @@ from bridge.sandbox.answers import refusal, result
 from bridge.sandbox.group_changes import Asked, GroupRefused, UnknownLink
 from bridge.sandbox.group_notices import PRIVATE, announce_new, carry_out, private
 from bridge.sandbox.groups import Group
-from bridge.sandbox.nodes import Jid, Node
+from bridge.sandbox.nodes import LID_SERVER, Jid, Node
 from bridge.sandbox.relay import now_text
 from bridge.sandbox.world import World
 
@@ -76,7 +76,8 @@ def _invite(world: World, device: Device, node: Node, asked: Node) -> list[Node]
         raise UnknownLink(code, wire=410 if world.groups.was_revoked(code) else 406)
     if node.text("type") == "set":
         carry_out(world, group, "join", Asked(device.account))
-        return [Node("group", {"jid": group.jid})]
+        waits = device.account.lid_user not in group.members
+        return [Node("membership_approval_request" if waits else "group", {"jid": group.jid})]
     return [world.groups.describe(group)]
 
 
@@ -155,8 +156,14 @@ def _outcome(account: Account, error: int | None) -> Node:
 
 
 def _requests(world: World, device: Device, group: Group, node: Node, asked: Node) -> list[Node]:
-    """Answer that nobody waits to be let in: groups here are open to whoever has the link."""
-    return [Node("membership_approval_requests")]
+    """Answer to an admin who waits to be let in."""
+    if not group.is_admin(device.account):
+        raise GroupRefused("only admins may" if device.account.lid_user in group.members else "not a member")
+    waiting = [
+        Node("membership_approval_request", {"jid": Jid(lid, LID_SERVER), "request_time": at})
+        for lid, at in group.requests.items()
+    ]
+    return [Node("membership_approval_requests", {}, waiting)]
 
 
 def _accounts(world: World, asked: Node) -> list[Account]:

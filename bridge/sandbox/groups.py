@@ -41,6 +41,10 @@ class Group:
     locked: bool = False
     """Only admins change subject, description, picture and timer."""
     expiration_s: int = 0
+    approval: bool = False
+    """Who joins by the link is a member once an admin has added them."""
+    requests: dict[str, str] = field(default_factory=dict)
+    """Who waits for that, by the LID's user part, and since when."""
     invite: str = field(default_factory=lambda: secrets.token_urlsafe(16))
 
     @property
@@ -147,6 +151,8 @@ class Groups:
             settings.append(Node("announcement"))
         if group.locked:
             settings.append(Node("locked"))
+        if group.approval:
+            settings.append(Node("membership_approval_mode", {}, [Node("group_join", {"state": "on"})]))
         if group.expiration_s:
             settings.append(Node("ephemeral", {"expiration": str(group.expiration_s)}))
         return settings

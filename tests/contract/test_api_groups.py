@@ -11,8 +11,10 @@ from bridge.domain.groups import (
     FindGroup,
     FindGroups,
     FindInvite,
+    FindRequests,
     Group,
     JoinGroup,
+    JoinRequest,
     LeaveGroup,
     Member,
     Refused,
@@ -23,7 +25,7 @@ from bridge.domain.groups import (
     SetTimer,
 )
 from bridge.domain.ids import InstanceKey
-from bridge.domain.questions import OnWhatsApp, PhoneFound
+from bridge.domain.questions import OnWhatsApp, PhoneFound, PhoneOfLid
 from bridge.engine.errors import NotInGroup
 from bridge.instances.errors import NotConnected
 from tests.support.api import Api, running_api
@@ -258,6 +260,26 @@ async def test_what_is_no_invite_link_is_refused(link: str) -> None:
         assert not api.directory.asked
 
 
+async def test_who_waits_to_be_let_in_is_shown_with_the_number_where_it_is_known() -> None:
+    async with running_api() as api:
+        key = await online(api)
+        api.directory.answers |= {
+            FindRequests: (JoinRequest("111000002@lid", 1767322800), JoinRequest(BRAZIL.jid or "", 1767322801)),
+            PhoneOfLid: ADA.jid,
+        }
+        shown = (await api.client.get(f"/group/{key}/{GROUP}/requests")).json()
+        api.directory.answers[PhoneOfLid] = None
+        hidden = (await api.client.get(f"/group/{key}/{GROUP}/requests")).json()
+    assert shown == {
+        "group_id": GROUP,
+        "requests": [
+            {"jid": ADA.jid, "lid": ADA.lid, "phone": "4915100000002", "requested_at": 1767322800},
+            {"jid": BRAZIL.jid, "lid": None, "phone": "551187654321", "requested_at": 1767322801},
+        ],
+    }
+    assert (hidden["requests"][0]["jid"], hidden["requests"][0]["phone"]) == (ADA.lid, None)
+
+
 async def test_a_group_is_left() -> None:
     async with running_api() as api:
         key = await online(api)
@@ -272,6 +294,7 @@ CALLS = (
     ("POST", "/participants"),
     ("GET", "/invite"),
     ("POST", "/invite"),
+    ("GET", "/requests"),
     ("POST", "/leave"),
 )
 BODY = {"action": "add", "participants": ["4915100000002"]}
@@ -292,10 +315,11 @@ async def test_a_viewer_sees_groups_and_neither_changes_them_nor_gets_their_link
         key = await online(api)
         api.store.add_key("viewer-key", role="viewer")
         headers = {"X-Api-Key": "viewer-key"}
-        for path in ("", f"/{GROUP}"):
+        api.directory.answers[FindRequests] = ()
+        for path in ("", f"/{GROUP}", f"/{GROUP}/requests"):
             assert (await api.client.get(f"/group/{key}{path}", headers=headers)).status_code == 200
         api.directory.asked.clear()
-        closed = [(method, f"/{GROUP}{path}") for method, path in CALLS[1:]]
+        closed = [(method, f"/{GROUP}{path}") for method, path in CALLS[1:] if path != "/requests"]
         for method, path in (("POST", ""), ("POST", "/join"), *closed):
             answer = await api.client.request(method, f"/group/{key}{path}", json={}, headers=headers)
             assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), (method, path)

@@ -59,6 +59,7 @@ async def test_groups_from_the_first_call_to_the_last(tmp_path: Path) -> None:
         await change(stack, owner, member, group)
         await change_members(stack, owner, group)
         await invite(stack, owner, member, group)
+        await ask_to_join(stack, owner, member, group)
         await refuse_members(stack, member, group)
         await leave(stack, owner, member, group)
         await refuse_strangers(stack, member, group)
@@ -177,6 +178,26 @@ async def invite(stack: Stack, owner: str, member: str, group: str) -> None:
     assert (await roles(stack, group))[MEMBER] == "member"
 
 
+async def ask_to_join(stack: Stack, owner: str, member: str, group: str) -> None:
+    """Join a group whose admin has to agree; the owner's phone sets it so, because the engine cannot."""
+    path, requests = f"/groups/{group}", f"/group/{owner}/{group}/requests"
+    await stack.call("POST", f"/group/{member}/{group}/leave")
+    link = (await shown(stack, group))["invite_link"]
+    async with httpx2.AsyncClient(base_url=stack.ready["sandbox"], trust_env=False) as sandbox:
+        (await sandbox.patch(path, json={"phone": OWNER, "approval": True})).raise_for_status()
+        assert (await stack.call("GET", requests))["requests"] == []
+        asked = await stack.call("POST", f"/group/{member}/join", invite_link=link)
+        assert asked == {"status": "requested", "group_id": group, "group": None}
+        (waiting,) = (await stack.call("GET", requests))["requests"]
+        assert (waiting["phone"], waiting["lid"].endswith("@lid"), waiting["requested_at"] > 0) == (MEMBER, True, True)
+        (await sandbox.patch(path, json={"phone": OWNER, "approval": False})).raise_for_status()
+    added = {"action": "add", "participants": [MEMBER]}
+    assert outcomes(await stack.call("POST", f"/group/{owner}/{group}/participants", **added)) == [
+        (MEMBER, "added", None)
+    ]
+    assert (await stack.call("GET", requests))["requests"] == []
+
+
 async def refuse_members(stack: Stack, member: str, group: str) -> None:
     """Refuse what only admins may; the group is locked."""
     before = await shown(stack, group)
@@ -189,6 +210,7 @@ async def refuse_members(stack: Stack, member: str, group: str) -> None:
         ("POST", "/participants", {"action": "remove", "participants": [ANN]}),
         ("GET", "/invite", {}),
         ("POST", "/invite", {}),
+        ("GET", "/requests", {}),
     ):
         assert await refused(stack, method, path + what, **body) == (403, "not_group_admin"), (method, what, body)
     assert await shown(stack, group) == before
@@ -211,6 +233,7 @@ async def refuse_strangers(stack: Stack, member: str, group: str) -> None:
         ("POST", "/participants", people),
         ("GET", "/invite", {}),
         ("POST", "/invite", {}),
+        ("GET", "/requests", {}),
         ("POST", "/leave", {}),
     )
     for method, what, body in calls:

@@ -16,6 +16,7 @@ NUMBER, CONTACT = "4915100000001", "4915100000002"
 GROUP_CALLS = (
     *("GET /group/{key}/{id}", "PATCH /group/{key}/{id}", "POST /group/{key}/{id}/participants"),
     *("GET /group/{key}/{id}/invite", "POST /group/{key}/{id}/invite"),
+    "GET /group/{key}/{id}/requests",
 )
 """What is asked about a group that there is; it is left under other ids alone, so that the others have it."""
 

@@ -83,6 +83,11 @@ OPERATIONS: Mapping[str, Operation] = {
     "POST /group/{key}/{id}/invite": Operation(
         "Make a new invite link; the one before leads nowhere any more.", answer=schemas.Invite, shows=_INVITE
     ),
+    "GET /group/{key}/{id}/requests": Operation(
+        "Show who waits to be let into a group.",
+        answer=schemas.Requests,
+        shows={"group_id": _GROUP_ID, "requests": [{**_ANN, "requested_at": 1767322800}]},
+    ),
     "POST /group/{key}/{id}/leave": Operation(
         "Leave a group.",
         answer=schemas.Left,

@@ -18,8 +18,10 @@ from bridge.domain.groups import (
     FindGroup,
     FindGroups,
     FindInvite,
+    FindRequests,
     Group,
     JoinGroup,
+    JoinRequest,
     LeaveGroup,
     Member,
     Refused,
@@ -29,8 +31,9 @@ from bridge.domain.groups import (
     SetSubject,
     SetTimer,
 )
-from bridge.domain.identity import Server
+from bridge.domain.identity import Server, phone_of
 from bridge.domain.ids import InstanceKey
+from bridge.domain.questions import PhoneOfLid
 from bridge.errors import BridgeError
 from bridge.store.errors import InstanceNotFound
 
@@ -50,6 +53,7 @@ def routes(context: ApiContext) -> tuple[Route, ...]:
         Route("POST", "/group/<key>/<id>/participants", calls.participants, Access.SEND),
         Route("GET", "/group/<key>/<id>/invite", calls.invite, Access.SEND),  # whoever has the link can get in
         Route("POST", "/group/<key>/<id>/invite", calls.reset_invite, Access.SEND),
+        Route("GET", "/group/<key>/<id>/requests", calls.requests, Access.READ),
         Route("POST", "/group/<key>/<id>/leave", calls.leave, Access.SEND),
     )
 
@@ -147,6 +151,20 @@ class GroupCalls:
                 return answer(schemas.Joined("requested", group, None))
             own = await self._own(key)
         return answer(schemas.Joined("joined", group, schemas.group(found, _own_member(found, own))))
+
+    async def requests(self, call: Call) -> Response:
+        key, group = call.instance(), _group_id(call)
+        found = await self.context.directory.query(key, FindRequests(group))
+        return answer(schemas.Requests(group, [await self._request(key, one) for one in found]))
+
+    async def _request(self, key: InstanceKey, one: JoinRequest) -> schemas.Request:
+        """Return a request with the number, which WhatsApp names only by the LID; the engine keeps what it was told."""
+        jid, lid = one.address, None
+        if jid.endswith(f"@{Server.LID.value}"):
+            lid = jid
+            known = await self.context.directory.query(key, PhoneOfLid(lid))
+            jid = known or lid
+        return schemas.Request(jid, lid, phone_of(jid), one.at)
 
     async def leave(self, call: Call) -> Response:
         key, group = call.instance(), _group_id(call)

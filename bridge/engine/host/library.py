@@ -149,7 +149,8 @@ def _as_c(argument: Argument) -> tuple[object, ...]:
 
 METHODS = frozenset(
     {
-        "CreateGroup", "Disconnect", "GetBlocklist", "GetGroupInfo", "GetGroupInviteLink", "GetJoinedGroups",
+        "CreateGroup", "Disconnect", "GetBlocklist", "GetGroupInfo", "GetGroupInviteLink",
+        "GetGroupRequestParticipants", "GetJoinedGroups",
         "GetLIDFromPN", "GetPNFromLID", "GetPrivacySettings", "GetProfilePicture",
         "GetUserInfo", "IsOnWhatsApp", "JoinGroupWithLink", "LeaveGroup",
         "Logout", "MarkRead", "PairPhone", "RejectCall", "SendChatPresence", "SendMessage",

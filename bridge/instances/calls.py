@@ -96,7 +96,8 @@ class Calls(ABC):
             await self._ask(actor, Send(message))
         except BridgeError as error:
             if error.certain:
-                await self._withdraw(row.id)
+                with trio.move_on_after(GIVE_UP_S, shield=True):
+                    await self._store.commands.withdraw(row.id)
             raise
         if options.queued:
             return MessageRef("queued", None, to, row.created_at, row.id)
@@ -107,12 +108,9 @@ class Calls(ABC):
             return MessageRef("sent", MessageId(outcome.message_id), to, at, row.id)
         assert outcome is not None
         if not message.reply.begun:
-            await self._withdraw(row.id)
+            with trio.move_on_after(GIVE_UP_S, shield=True):
+                await self._store.commands.withdraw(row.id)
         raise outcome
-
-    async def _withdraw(self, command: CommandId) -> None:
-        with trio.move_on_after(GIVE_UP_S, shield=True):
-            await self._store.commands.withdraw(command)
 
     async def repeated(self, key: InstanceKey, idempotency_key: str, request_hash: bytes) -> MessageRef | None:
         """Return what an earlier send with this key led to, None where there was none.

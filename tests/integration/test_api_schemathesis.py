@@ -35,7 +35,7 @@ from tests.support.explore import ASKS_WHATSAPP, DEFECTS, explore
 from tests.support.memory import MemoryStore, now
 
 LEFT_OUT = {
-    "^/(contact|profile|presence|chat|phone)": "asks WhatsApp: there is none here",
+    "^/(contact|profile|presence|chat|phone|group|call)": "asks WhatsApp: there is none here",
     "/webhooks/{webhook}/test$": "posts to an endpoint: there is none here",
 }
 """The paths that are not called here, and why."""
@@ -62,10 +62,11 @@ class Directory(MemoryDirectory):
         metadata: Mapping[str, object],
         *,
         key: InstanceKey | None = None,
+        settings: Mapping[str, object] | None = None,
     ) -> InstanceRow:
-        row = await super().create(name, external_id, metadata, key=key)
+        row = await super().create(name, external_id, metadata, key=key, settings=settings)
         assert self.rows is not None
-        return await self.rows.instances.create(row.key, name, external_id, metadata)
+        return await self.rows.instances.create(row.key, name, external_id, metadata, settings=settings)
 
     async def cancel(self, key: InstanceKey, command: CommandId) -> None:
         await self._work()

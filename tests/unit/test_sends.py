@@ -2,7 +2,7 @@
 
 from bridge.api.send_files import FILE_KINDS, FILE_SENDS
 from bridge.api.sends import SENDS
-from bridge.domain import profiles, questions
+from bridge.domain import groups, profiles, questions
 from bridge.engine.answers import ANSWERS
 from bridge.engine.compose import COMPOSERS
 from bridge.instances.kinds import KINDS, composed
@@ -22,7 +22,8 @@ def test_every_kind_is_composed_or_has_its_own_way() -> None:
 def test_every_question_is_answered() -> None:
     asked = {
         kind
-        for kind in (*vars(questions).values(), *vars(profiles).values())
+        for module in (groups, profiles, questions)
+        for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, questions.Question) and kind is not questions.Question
     }
     assert asked

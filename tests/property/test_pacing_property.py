@@ -19,6 +19,7 @@ from bridge.domain.pacing import (
     refunded,
     spend,
     struck,
+    under,
 )
 
 LIMITS = st.builds(
@@ -86,6 +87,16 @@ def test_more_than_was_allowed_empties_the_bucket_and_no_more() -> None:
     for _ in range(1000):  # sent while there was no pacing
         ledger = spend(limits, ledger, "a", new=False, at=100, jitter=0)
     assert decide(limits, ledger, "a", new=False, now=100).at == 110
+
+
+def test_a_pause_that_is_over_is_forgotten_and_under_other_limits_none_is_longer_than_theirs() -> None:
+    limits = Limits(per_minute=6000, burst=10, chat_gap_s=50, chat_jitter_s=10, new_chats=5)
+    ledger = Ledger()
+    for number in range(100):
+        ledger = spend(limits, ledger, str(number), new=False, at=number * 30, jitter=1)
+    assert set(ledger.chat_free_at) == {"98", "99"}
+    shorter = replace(limits, chat_gap_s=2, chat_jitter_s=1)
+    assert decide(shorter, under(shorter, ledger, 2980), "99", new=False, now=2980).at == 2983
 
 
 def test_a_new_chat_that_was_not_begun_gives_its_place_back() -> None:

@@ -271,6 +271,57 @@ async def test_a_new_chat_that_was_not_begun_is_still_new_and_gives_its_place_ba
     assert world.pacer.is_new(person(1))
 
 
+async def test_a_new_chat_that_whatsapp_refused_was_an_attempt_and_keeps_its_place(
+    begin: Begin, autojump_clock: trio.testing.MockClock
+) -> None:
+    world = begin(World(ONE_NEW))
+    refused, second = queued(1), queued(2)
+    world.pacer.admit(refused)
+    world.pacer.admit(second)
+    await trio.sleep(1)
+    world.pacer.locked()
+    refused.reply.set(NewChatsLimited())
+    world.pacer.sent(refused)
+    turn = world.pacer.turns()[second.command]
+    assert (turn.reason, turn.at) == (Reason.NEW_CHATS, pytest.approx(DAY_S))
+
+
+async def test_a_chat_is_known_once_any_message_to_it_was_sent(
+    begin: Begin, autojump_clock: trio.testing.MockClock
+) -> None:
+    world = begin(World(EASY))
+    failed, second = queued(1), queued(2, person(1))
+    world.pacer.admit(failed)
+    world.pacer.admit(second)
+    await trio.sleep(1)
+    failed.reply.set(SendFailed())
+    world.pacer.sent(failed)
+    second.reply.set(Sent("3EB0", 0.0))
+    world.pacer.sent(second)
+    assert not world.pacer.is_new(person(1))
+
+
+async def test_what_the_phone_sends_counts_as_well(begin: Begin, autojump_clock: trio.testing.MockClock) -> None:
+    world = begin(World(SLOW))
+    row = MessageRow(person(1), "me@lid", "3A", True, "text", "sent", trio.current_time())
+    world.pacer.noted([Event("message.sent", "message_sent", "m", 0.0, {}, message=row)])
+    world.pacer.admit(queued(1))
+    assert world.pacer.turns()[CommandId("cmd_1")].at == pytest.approx(60)
+
+
+async def test_chats_that_have_to_pause_longer_do_not_make_a_caller_wait(
+    begin: Begin, autojump_clock: trio.testing.MockClock
+) -> None:
+    world = begin(World(Limits(per_minute=10, burst=3, chat_gap_s=100, chat_jitter_s=0, new_chats=100)))
+    for number, chat in enumerate("abab"):
+        world.pacer.admit(queued(number, chat + "@g.us"))
+    await trio.sleep(0.5)
+    assert len(world.went) == 2
+    world.pacer.admit(at_once(7, "c@g.us"))
+    await trio.sleep(0.5)
+    assert world.order()[2:] == ["cmd_7"]
+
+
 async def test_at_the_end_nothing_goes_and_only_those_who_wait_are_told(autojump_clock: trio.testing.MockClock) -> None:
     world = World(Limits(per_minute=20, burst=1, chat_gap_s=0, chat_jitter_s=0, new_chats=9))
     kept, waiting = queued(2), at_once(3)

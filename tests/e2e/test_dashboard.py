@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.support.browser import PHONE, SOON_MS, chromium, in_browser, overflows, unnamed
 from tests.support.stack import Stack, running_stack
@@ -138,6 +138,22 @@ def link_by_code(stack: Stack, page: Page) -> None:
     expect(page.get_by_label("API key")).to_be_focused()
 
 
+def types_before_the_list_is_there(stack: Stack, page: Page) -> None:
+    """Who has begun to type when a page is complete keeps the field."""
+    held: list[Route] = []
+    page.route("**/instances?*", lambda route: held.append(route))  # noqa: PLW0108 -- it takes no built-in function
+    page.goto(f"{stack.ready['api']}/ui")
+    page.get_by_label("API key").fill(stack.ready["api_key"])
+    with page.expect_request("**/instances?*"):
+        page.keyboard.press("Enter")
+    name = page.get_by_label("Name")
+    name.fill("Early")
+    for route in held:
+        route.continue_()
+    expect(page.get_by_role("table", name="Instances")).to_be_visible()
+    expect(name).to_be_focused()
+
+
 async def test_somebody_pairs_sends_reads_and_replays_in_the_browser(tmp_path: Path) -> None:
     async with running_stack(tmp_path / "data", BRIDGE_WEBHOOK_ALLOW="127.0.0.0/8") as stack:
         for number, name in ((NUMBER, "Front desk"), (SECOND, "Night shift"), (CONTACT, "Ann")):
@@ -149,4 +165,5 @@ async def test_somebody_pairs_sends_reads_and_replays_in_the_browser(tmp_path: P
 
         await in_browser(story)
         await in_browser(partial(link_by_code, stack), size=PHONE, dark=True)
+        await in_browser(partial(types_before_the_list_is_there, stack))
         await in_browser(partial(refused, stack), expected=("401",))

@@ -47,7 +47,8 @@ async function show() {
     if (signal.aborted) return;
     root.append(h("section", {}, h("h1", {}, "This can't be shown"), h("p", {role: "alert"}, error.message)));
   }
-  if (!signal.aborted) main.focus({preventScroll: true});
+  // who types already keeps the field
+  if (!signal.aborted && !main.contains(document.activeElement)) main.focus({preventScroll: true});
 }
 
 function signIn() {

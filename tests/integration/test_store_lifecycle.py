@@ -3,8 +3,10 @@
 from functools import partial
 
 import psycopg
+import psycopg.conninfo
 import pytest
 import trio
+from psycopg import sql
 
 from bridge.ids import new_instance_key
 from bridge.store.errors import StoreUnavailable
@@ -73,14 +75,24 @@ async def test_after_a_lost_connection_everybody_is_told_to_look_again(store, da
             await hints.receive()
 
 
+def admit(url: str, *, anybody: bool) -> None:
+    """Let sessions of the database begin, or end those that there are and let none begin."""
+    with psycopg.connect(url, dbname="postgres", autocommit=True) as admin:
+        name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+        admin.execute(sql.SQL("alter database {} allow_connections {}").format(sql.Identifier(name), anybody))
+        if not anybody:
+            admin.execute("select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s", [name])
+
+
 async def test_health_follows_the_database(store, database_url):
     assert store.healthy
     await store.ready(0)
-    await trio.to_thread.run_sync(terminate_all, database_url)
-    assert await store.until(False, 2)
+    await trio.to_thread.run_sync(partial(admit, database_url, anybody=False))
+    assert await store.until(False, 5)
     with pytest.raises(StoreUnavailable):
         await store.ready(0)
-    assert await store.until(True, 5)
+    await trio.to_thread.run_sync(partial(admit, database_url, anybody=True))
+    assert await store.until(True, 20)
     row = await store.instances.create(new_instance_key(), None, None, {})
     assert await store.instances.get(row.key) == row
 

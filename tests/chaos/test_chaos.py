@@ -32,7 +32,7 @@ async def test_a_bridge_that_is_killed_again_and_again_loses_and_reorders_nothin
 async def test_postgresql_that_crashes_in_traffic_costs_no_event_and_needs_nobody(
     tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
-    plan = Plan(seed(), events=900, chats=40, instances=3, pause_s=0.05)
+    plan = Plan(seed(), events=1_500, chats=40, instances=3, pause_s=0.2)
     async with crashing_postgres(tmp_path / "postgres") as postgres, world(plan, postgres.url) as running:
         await running.crashes_under_way(postgres.crash, 2)
         for receiver in running.receivers:
@@ -48,7 +48,7 @@ async def test_what_comes_twice_after_a_crash_of_postgresql_is_what_was_not_reco
     tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     """Settlements commit without waiting for the disk: those of the last moment are taken back, and no others."""
-    plan = Plan(seed(), events=1_500, chats=40, instances=3, pause_s=0.02)
+    plan = Plan(seed(), events=1_500, chats=40, instances=3, pause_s=0.1)
     async with crashing_postgres(tmp_path / "postgres") as postgres, world(plan, postgres.url) as running:
         await running.crashes_under_way(postgres.crash, 2, stopped=True)
         for receiver in running.receivers:

@@ -77,8 +77,7 @@ class RequestReader:
         """Take what came from the client; after a request that is refused nothing more is read."""
         if self._refused is not None:
             return
-        if not self._has_head:
-            self._head_bytes += len(data)
+        self._unseen_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -87,7 +86,7 @@ class RequestReader:
             self._refused = error.__context__ if isinstance(error.__context__, RequestError) else MalformedRequest()
         except httptools.HttpParserError:
             self._refused = MalformedRequest()
-        if not self._has_head and self._head_bytes > MAX_HEAD_BYTES:
+        if self._unseen_bytes > MAX_HEAD_BYTES:  # of a head that does not end, or of trailers
             self._refused = self._refused or HeadTooLarge()
 
     def next_request(self) -> Request | None:
@@ -100,7 +99,7 @@ class RequestReader:
 
     def _reset(self) -> None:
         self._begun = self._has_head = False
-        self._head_bytes = self._size = 0
+        self._unseen_bytes = self._size = 0
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._hosts = 0
@@ -115,12 +114,14 @@ class RequestReader:
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._has_head:  # a trailer: nobody here wants any
+            return
         name = name.lower()
         self._headers[name] = value
         self._hosts += name == b"host"
 
     def on_headers_complete(self) -> None:
-        self._has_head = True
+        self._has_head, self._unseen_bytes = True, 0
         version = self._parser.get_http_version()
         if version not in ("1.0", "1.1") or self._hosts > 1 or (version == "1.1" and not self._hosts):
             raise MalformedRequest
@@ -132,6 +133,7 @@ class RequestReader:
             raise BodyTooLarge
 
     def on_body(self, data: bytes) -> None:
+        self._unseen_bytes = 0
         self._size += len(data)
         if self._size > MAX_BODY_BYTES:
             raise BodyTooLarge

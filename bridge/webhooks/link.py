@@ -18,6 +18,8 @@ ANSWER_MAX_BYTES = 20_000
 CONNECT_TIMEOUT_S = 5.0
 """Per address, so that one that leads nowhere leaves time for the next."""
 HEAD_MAX_BYTES = 16_384
+FRAMED_MAX_BYTES = 8 * ANSWER_MAX_BYTES
+"""Of an answer in all, with head, chunks' sizes and trailers."""
 _READ_BYTES = 16_384
 
 Headers = list[tuple[bytes, bytes]]
@@ -58,16 +60,14 @@ class _Reading:
         """Expect an answer."""
         self._headers: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
-        self._head_bytes = 0
-        self.size = 0
+        self._bytes = self._size = 0
         self.reply: Reply | None = None
         self.complete = False
         self.keep_alive = False
 
     def feed(self, data: bytes) -> None:
-        """Take what came; raise `NotHttp`."""
-        if self.reply is None:
-            self._head_bytes += len(data)
+        """Take what came, and do without the rest of what is too long; raise `NotHttp`."""
+        self._bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # nobody asked for one: the connection is not used again
@@ -76,8 +76,10 @@ class _Reading:
             if not self.complete:
                 raise NotHttp(f"no HTTP/1.1: {error}") from None
             self.keep_alive = False  # more than the answer came
-        if self.reply is None and self._head_bytes > HEAD_MAX_BYTES:
+        if self.reply is None and self._bytes > HEAD_MAX_BYTES:
             raise NotHttp(f"its head is larger than {HEAD_MAX_BYTES} bytes")
+        if not self.complete and (self._size > ANSWER_MAX_BYTES or self._bytes > FRAMED_MAX_BYTES):
+            self._finish(keep_alive=False)
 
     def end(self) -> None:
         """Take the end of the connection, which is the end of an answer of unknown length; raise `NotHttp`."""
@@ -85,10 +87,6 @@ class _Reading:
             raise NotHttp("the connection ended without an answer")
         if any(name in (b"content-length", b"transfer-encoding") for name, _ in self._headers):
             raise NotHttp("the connection ended within the answer")
-        self._finish(keep_alive=False)
-
-    def cut(self) -> None:
-        """Do without the rest of a body."""
         self._finish(keep_alive=False)
 
     def _finish(self, *, keep_alive: bool) -> None:
@@ -103,18 +101,19 @@ class _Reading:
             raise NotHttp
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        if self.reply is None:  # else it is a trailer
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if status < 200 and status != 101:  # not yet the answer
-            self._headers, self._head_bytes = [], 0
+            self._headers, self._bytes = [], 0
         else:
             self.reply = Reply(status, self._headers)
 
     def on_body(self, data: bytes) -> None:
         self._parts.append(data)
-        self.size += len(data)
+        self._size += len(data)
 
     def on_message_complete(self) -> None:
         if self.reply is not None:
@@ -186,8 +185,6 @@ class Link:
         reading = self._reading
         while data:
             reading.feed(data)
-            if not reading.complete and reading.size > ANSWER_MAX_BYTES:
-                reading.cut()
             if reading.complete:
                 break
             data = bytes(await self._stream.receive_some(_READ_BYTES))

@@ -2,10 +2,12 @@
 
 import itertools
 from dataclasses import replace
+from typing import get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.api.schemas import PacingProfile
 from bridge.domain.pacing import (
     DAY_S,
     LOCK_FIRST_S,
@@ -126,3 +128,7 @@ def test_a_restriction_is_doubled_by_each_attempt_and_not_by_what_was_under_way(
     assert (again.since, again.until - first.until) == (100, 2 * LOCK_FIRST_S)
     late = struck(replace(again, strikes=60), again.until)
     assert late.until - again.until == LOCK_MAX_S
+
+
+def test_callers_can_choose_each_profile_and_no_other() -> None:
+    assert set(get_args(PacingProfile)) == set(PROFILES)

@@ -115,6 +115,18 @@ def test_a_large_body_is_refused_when_it_is_not_announced() -> None:
         read(head(b"transfer-encoding: chunked", method=b"POST"), *[chunk] * 16)
 
 
+def test_trailers_are_no_headers() -> None:
+    chunks = b"2\r\nhi\r\n0\r\nwebhook-id: evt_2\r\n\r\n"
+    [request] = read(head(b"transfer-encoding: chunked", b"webhook-id: evt_1", method=b"POST") + chunks)
+    assert (request.headers[b"webhook-id"], request.body) == (b"evt_1", b"hi")
+
+
+@pytest.mark.parametrize("begin", [b"2\r\nhi\r\n0\r\nx: ", b"2;"], ids=["a trailer", "a chunk's extension"])
+def test_what_frames_a_body_is_bounded(begin: bytes) -> None:
+    with pytest.raises(HeadTooLarge):
+        read(head(b"transfer-encoding: chunked", method=b"POST") + begin, b"a" * MAX_HEAD_BYTES, b"a")
+
+
 def test_a_body_of_exactly_the_limit_is_taken() -> None:
     [request] = read(head(b"content-length: %d" % MAX_BODY_BYTES, method=b"POST"), b"a" * MAX_BODY_BYTES)
     assert len(request.body) == MAX_BODY_BYTES

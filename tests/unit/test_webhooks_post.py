@@ -17,7 +17,7 @@ from bridge.domain.ids import EndpointId, EventId, InstanceKey
 from bridge.domain.lanes import Answer
 from bridge.net.guard import Guard
 from bridge.store.deliveries import Destination, Pending
-from bridge.webhooks.link import ANSWER_MAX_BYTES, HEAD_MAX_BYTES
+from bridge.webhooks.link import ANSWER_MAX_BYTES, FRAMED_MAX_BYTES, HEAD_MAX_BYTES
 from bridge.webhooks.post import IDLE_MAX_S, Poster, retry_after_s
 from tests.support.hooks import SECRET, Received, Reply, hook
 
@@ -181,6 +181,14 @@ async def test_a_long_answer_is_cut_and_its_connection_not_used_again() -> None:
             assert answer.status == 500
             assert answer.error is not None and len(answer.error) < 300
         assert [request.connection for request in receiver.received] == [1, 2]
+
+
+async def test_trailers_that_never_end_are_not_read() -> None:
+    answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\na: "
+    async with raw(answer + b"b" * (FRAMED_MAX_BYTES + 16_384), then_hang=True) as url:
+        began = trio.current_time()
+        assert await once(url, timeout_s=30) == Answer(200, body="x")
+        assert trio.current_time() < began + 30
 
 
 async def test_silence_ends_at_the_deadline() -> None:

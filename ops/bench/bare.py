@@ -55,7 +55,8 @@ class Bare:
 
     def __init__(self, rig: Rig, sandbox_pid: int, ready: dict[str, Any]) -> None:
         self._ready = ready
-        self._url = engine_url(rig.dsn, idle_session_timeout_ms=ENGINE_IDLE_S * 1000).text
+        ours = engine_url(rig.dsn, idle_session_timeout_ms=ENGINE_IDLE_S * 1000).text
+        self._url = ours.replace("&binary_parameters=yes", "")  # the driver's default, for it is bare
         self._asking = trio.Lock()
         folder = rig.folder / "bare"
         folder.mkdir(exist_ok=True)

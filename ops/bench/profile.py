@@ -126,8 +126,12 @@ def show(windows: Sequence[Window], recorded: Sequence[Mapping[str, Any]], top: 
             lines.append("  " + ", ".join(f"{package} {value:.0f}" for package, value in _largest(packages, 8)))
             lines += [f"  {value:6.0f} own   {function}" for function, value in _largest(own, top)]
             lines += [f"  {value:6.0f} whole {function}" for function, value in _largest(whole, 3 * top)]
-        calls, us = (sum(getattr(one, name) for one in window.statements) for name in ("calls", "us"))
-        lines.append(f"\nPostgreSQL, {window.name}: {us:.0f} µs in {calls:.1f} statements per text")
+        sums = (sum(getattr(one, name) for one in window.statements) for name in ("calls", "us", "planning_us"))
+        calls, us, planning_us = sums
+        lines.append(
+            f"\nPostgreSQL, {window.name}: {us:.0f} µs and {planning_us:.0f} of planning "
+            f"in {calls:.1f} statements per text"
+        )
         lines += [f"  {statement}" for statement in window.statements[: 2 * top]]
     return "\n".join(lines)
 

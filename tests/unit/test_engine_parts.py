@@ -38,7 +38,13 @@ def test_the_engines_url_is_one_that_it_takes_for_postgres(given: str, mode: str
     url = engine_url(given, idle_session_timeout_ms=45_000).text
     assert url.startswith("postgres://u:x@")
     assert ":5433/db?" in url
-    for part in (f"sslmode={mode}", "search_path=whatsapp", "application_name=", "idle_session_timeout=45000"):
+    for part in (
+        f"sslmode={mode}",
+        "search_path=whatsapp",
+        "application_name=",
+        "idle_session_timeout=45000",
+        "binary_parameters=yes",
+    ):
         assert part in url
 
 

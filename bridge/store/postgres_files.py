@@ -22,6 +22,9 @@ ELSEWHERE = Path("/var/lib/whatsapp-bridge")
 What is temporary stays so: the data of a bridge in a closed temporary folder goes to another temporary folder.
 """
 
+SOCKET_FOLDER_MAX = 90
+"""Bytes: what the 107 of a socket's path (unix(7)) leave beside its name."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunAs:
@@ -78,6 +81,19 @@ def home_for(state_dir: Path) -> Path:
         return home
     state_dir.chmod(state_dir.stat().st_mode | 0o001)
     return state_dir
+
+
+def socket_folder(home: Path, user: RunAs) -> Path | None:
+    """Make the folder of PostgreSQL's Unix socket, for us and `user` alone; None where its path would be too long.
+
+    A statement over it costs some 20 us less than over loopback: a tenth of a small one, on both sides together.
+    """
+    folder = home / "socket"
+    if len(os.fsencode(folder)) > SOCKET_FOLDER_MAX:
+        return None
+    folder.mkdir(mode=0o700, exist_ok=True)
+    user.give(folder)
+    return folder
 
 
 def passable(folder: Path) -> bool:

@@ -21,7 +21,7 @@ from bridge.store.postgres_data import (
     stop_leftover,
     take_lock,
 )
-from bridge.store.postgres_files import RunAs, find_bin, home_for, run_as
+from bridge.store.postgres_files import RunAs, find_bin, home_for, run_as, socket_folder
 
 START_TIMEOUT_S = 60.0
 START_ATTEMPTS = 50
@@ -30,7 +30,6 @@ LOG_LIMIT_BYTES = 8_000_000
 
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
     "max_connections": "500",  # two each for 200 engine sessions that log in at once, the pools, and some air
     "shared_buffers": "32MB",
     "work_mem": "4MB",
@@ -70,6 +69,8 @@ class Launch:
     lock: IO[str]
     password: str
     settings: Mapping[str, str]
+    sockets: Path | None
+    """The folder of its Unix socket."""
     deadline_s: float
     wanted_port: int = 0
     """The port it has to have, because others know it; 0 takes a free one at each attempt."""
@@ -98,7 +99,9 @@ class Launch:
             if not (data / "PG_VERSION").exists():
                 initialise(bin_dir, data, user, password)
             known = {name: value for name, value in SETTINGS.items() if major >= 18 or name not in NOT_BEFORE_18}
-            return cls(home, bin_dir, data, user, lock, password, known | dict(settings), deadline_s, port)
+            sockets = socket_folder(home, user)
+            known["unix_socket_directories"] = str(sockets or "")
+            return cls(home, bin_dir, data, user, lock, password, known | dict(settings), sockets, deadline_s, port)
         except BaseException:
             lock.close()
             raise

@@ -239,6 +239,32 @@ def test_the_password_is_asked_for_and_shown_nowhere(state_dir):
     assert next(state_dir.glob("data-*")).stat().st_mode & 0o077 == 0
 
 
+def test_it_is_spoken_to_over_a_socket_that_is_closed_to_others(state_dir):
+    running = embedded.start(state_dir, settings=FAST)
+    try:
+        for url in (running.dsn, embedded.running_dsn(state_dir)):
+            with psycopg.connect(url) as conn:
+                assert conn.execute("select inet_client_addr()").fetchone() == (None,)
+                assert conn.info.host == str(running.sockets)
+        assert running.sockets.stat().st_mode & 0o077 == 0
+        beside = running.dsn.replace("@/", f"@127.0.0.1:{running.port}/").partition("?")[0]
+        with psycopg.connect(beside) as conn:  # for tools that know no sockets
+            assert conn.execute("select inet_client_addr() is not null").fetchone() == (True,)
+    finally:
+        embedded.stop(running)
+
+
+def test_where_the_path_is_too_long_for_a_socket_it_is_spoken_to_over_loopback(state_dir):
+    deep = state_dir / ("a" * 100)
+    running = embedded.start(deep, settings=FAST)
+    try:
+        for url in (running.dsn, embedded.running_dsn(deep)):
+            with psycopg.connect(url) as conn:
+                assert conn.info.host == "127.0.0.1"
+    finally:
+        embedded.stop(running)
+
+
 def test_a_broken_data_directory_says_why(state_dir):
     (next(state_dir.glob("data-*")) / "global" / "pg_control").unlink()
     with pytest.raises(EmbeddedError, match="pg_control"):

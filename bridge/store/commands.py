@@ -1,6 +1,7 @@
 """The commands: what callers asked instances to do, each once for its idempotency key, with its outcome."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 import psycopg
@@ -10,10 +11,12 @@ from bridge.domain.ids import CommandId, Epoch, InstanceKey, NodeId
 from bridge.store.errors import CommandClosed, IdempotencyMismatch, InstanceNotFound
 from bridge.store.fetch import fetch_all, fetch_one, run
 from bridge.store.pool import Pool
+from bridge.store.prepared import Statement
 from bridge.store.queries import load
 from bridge.store.rows import CommandRow, Page, Recovered
 
 _SQL = load("commands")
+_INSERT, _START = Statement(_SQL["insert"]), Statement(_SQL["start"])
 OUTBOX_STATES = ("queued", "scheduled", "failed")
 
 
@@ -58,16 +61,30 @@ class Commands:
             "send_at": send_at,
             "durable": durable,
         }
-        row: CommandRow | None = None
         try:
             async with self._pool.connection() as conn:
-                while row is None:  # no row: the earlier command was committed while we asked, and is there now
-                    row = await fetch_one(conn, _SQL["insert"], params, CommandRow)
+                while not (rows := await conn.call(_INSERT, params)):
+                    earlier = await fetch_one(conn, _SQL["repeated"], params, CommandRow)
+                    if earlier is not None:  # else it was withdrawn just now
+                        return _of_request(earlier, request_hash)
         except psycopg.errors.ForeignKeyViolation as exc:
             raise InstanceNotFound(instance=instance) from exc
-        if not row.inserted and row.request_hash != request_hash:
-            raise IdempotencyMismatch(command=row.id)
-        return row
+        return CommandRow(
+            id,
+            instance,
+            kind,
+            body,
+            state,
+            idempotency_key,
+            request_hash,
+            message_id=None,
+            result=None,
+            owner=owner,
+            epoch=epoch,
+            created_at=rows[0][0],
+            finished_at=None,
+            send_at=send_at,
+        )
 
     async def get(self, id: CommandId) -> CommandRow | None:
         async with self._pool.connection() as conn:
@@ -78,9 +95,7 @@ class Commands:
         params = {"instance_key": instance, "idempotency_key": idempotency_key}
         async with self._pool.connection() as conn:
             row = await fetch_one(conn, _SQL["repeated"], params, CommandRow)
-        if row is not None and row.request_hash != request_hash:
-            raise IdempotencyMismatch(command=row.id)
-        return row
+        return None if row is None else _of_request(row, request_hash)
 
     async def start(self, id: CommandId, owner: NodeId, epoch: Epoch, *, durable: bool = True) -> None:
         """Store that the engine is about to have a queued command; raise `CommandClosed` when it is not queued.
@@ -89,7 +104,7 @@ class Commands:
         """
         params = {"id": id, "owner": owner, "epoch": epoch, "durable": durable}
         async with self._pool.connection() as conn:
-            if await run(conn, _SQL["start"], params) == 0:
+            if not await conn.call(_START, params):
                 raise CommandClosed(command=id)
 
     async def finish(
@@ -142,3 +157,10 @@ class Commands:
             unknown=tuple(row for row in rows if row.state == "unknown"),
             queued=tuple(row for row in rows if row.state == "queued"),
         )
+
+
+def _of_request(row: CommandRow, request_hash: bytes | None) -> CommandRow:
+    """Return the row of an earlier request; raise `IdempotencyMismatch` when it was another request."""
+    if row.request_hash != request_hash:
+        raise IdempotencyMismatch(command=row.id)
+    return replace(row, inserted=False)

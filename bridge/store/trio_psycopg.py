@@ -23,6 +23,7 @@ from psycopg.conninfo import conninfo_attempts, make_conninfo, timeout_from_conn
 from psycopg.rows import AsyncRowFactory
 
 from bridge.store.drive import READ, drive, drive_connect, ready_now
+from bridge.store.prepared import Prepared, Statement
 
 RV = TypeVar("RV")
 
@@ -104,6 +105,7 @@ class TrioConnection(AsyncConnection[Any]):
         super().__init__(*args, **kwargs)
         self.lock = OwnerlessLock()  # type: ignore[assignment]
         self.opened_at_s = monotonic()
+        self._called: Prepared | None = None
 
     @classmethod
     async def connect(
@@ -139,6 +141,23 @@ class TrioConnection(AsyncConnection[Any]):
                     conn._adapters = AdaptersMap(context.adapters)
                 return conn
         raise last.with_traceback(None)
+
+    async def call(self, statement: Statement, params: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        """Run a prepared statement and return its rows, for half of what a cursor costs; raise psycopg's errors.
+
+        Only in autocommit, also within `transaction()`, and not within a pipeline.
+        """
+        async with self.lock:
+            if self._pipeline is not None or not self._autocommit:
+                raise e.NotSupportedError("`call` needs autocommit and no pipeline")
+            if self._called is None:
+                self._called = Prepared(self)
+            return await self.wait(self._called.call(statement, params))
+
+    def _deallocate(self, name: bytes | None) -> PQGen[None]:
+        if name is None and self._called is not None:  # psycopg lets go all statements after a ROLLBACK or DROP
+            self._called.forget()
+        yield from super()._deallocate(name)
 
     async def wait(self, gen: PQGen[RV], interval: float = 0, timeout: float | None = None) -> RV:
         """Run a psycopg generator to its end; when cancelled, stop the query on the server first."""

@@ -1,27 +1,15 @@
 -- name: insert
--- A new command, or the earlier one with the same idempotency key; no row when that one is committed at this moment.
+-- A new command; no row when there is an earlier one with the same idempotency key.
 -- Its commit need not wait for the disk where another of this server's will before anything happens that must be remembered.
-with inserted as (
-    insert into bridge.command (id, instance_key, kind, body, state, idempotency_key, request_hash, owner, epoch, send_at)
-    values (
-        %(id)s, %(instance_key)s, %(kind)s, %(body)s, %(state)s, %(idempotency_key)s, %(request_hash)s, %(owner)s, %(epoch)s,
-        %(send_at)s
-    )
-    on conflict (instance_key, idempotency_key) where idempotency_key is not null do nothing
-    returning
-        id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
-        created_at, finished_at, send_at
+insert into bridge.command (id, instance_key, kind, body, state, idempotency_key, request_hash, owner, epoch, send_at)
+values (
+    %(id)s, %(instance_key)s, %(kind)s, %(body)s, %(state)s, %(idempotency_key)s, %(request_hash)s, %(owner)s, %(epoch)s,
+    %(send_at)s
 )
-select true as inserted, inserted.* from inserted
-where set_config('synchronous_commit', case when %(durable)s then current_setting('synchronous_commit') else 'off' end, true) <> ''
-union all
-select false as inserted,
-       id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
-       created_at, finished_at, send_at
-from bridge.command
-where instance_key = %(instance_key)s
-  and idempotency_key = %(idempotency_key)s
-  and not exists (select from inserted)
+on conflict (instance_key, idempotency_key) where idempotency_key is not null do nothing
+returning
+    created_at,
+    set_config('synchronous_commit', case when %(durable)s then current_setting('synchronous_commit') else 'off' end, true)
 
 -- name: get
 -- One command.

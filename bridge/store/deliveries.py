@@ -14,6 +14,7 @@ from bridge.domain.ids import EndpointId, EventId, InstanceKey, NodeId
 from bridge.domain.lanes import Fate
 from bridge.store.events import storable
 from bridge.store.pool import Pool
+from bridge.store.prepared import Statement
 from bridge.store.queries import load
 from bridge.store.sealed import Headers, Sealer
 from bridge.store.trio_psycopg import TrioConnection
@@ -27,6 +28,8 @@ REPLAY_PREFIX = "rpl_"
 LANE_COLUMNS = 9
 """Of a claim's rows: the first are the lane's and its endpoint's, those of the delivery follow."""
 _encode = msgspec.json.Encoder().encode
+_SQL = load("deliveries")
+_CLAIM, _SETTLE = Statement(_SQL["claim"]), Statement(_SQL["settle"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,6 @@ class Deliveries:
     def __init__(self, pool: Pool, vault: Vault | None = None) -> None:
         self._pool = pool
         self._sealer = Sealer(vault)
-        self._sql = load("deliveries")
 
     async def settle_and_claim(
         self,
@@ -172,8 +174,7 @@ class Deliveries:
         async with self._pool.connection() as conn:
             if attempted or released:
                 await self._settle(conn, node, attempted, released)
-            cursor = await conn.execute(self._sql["claim"], claim, prepare=True, binary=True)
-            lanes = self._lanes(await cursor.fetchall())
+            lanes = self._lanes(await conn.call(_CLAIM, claim))
             if empty := [lane for lane in lanes if not lane.deliveries]:
                 await self._recount(conn, node, empty)
         return tuple(lane for lane in lanes if lane.deliveries)
@@ -193,18 +194,18 @@ class Deliveries:
             "keys": [key for _, key in keep],
         }
         async with self._pool.connection() as conn:
-            return (await conn.execute(self._sql["release"], params)).rowcount
+            return (await conn.execute(_SQL["release"], params)).rowcount
 
     async def hasten(self, endpoint: EndpointId, keys: Sequence[str] | None = None) -> None:
         """Make lanes due now that wait: those in `keys`, or all of the endpoint's."""
         params = {"endpoint": endpoint, "keys": None if keys is None else list(keys)}
         async with self._pool.connection() as conn:
-            await conn.execute(self._sql["hasten"], params)
+            await conn.execute(_SQL["hasten"], params)
 
     async def backlog(self) -> tuple[Backlog, ...]:
         """Return what waits, for each endpoint that has something waiting."""
         async with self._pool.connection() as conn:
-            rows = await (await conn.execute(self._sql["backlog"])).fetchall()
+            rows = await (await conn.execute(_SQL["backlog"])).fetchall()
         return tuple(Backlog(*row) for row in rows)
 
     async def page(
@@ -216,33 +217,33 @@ class Deliveries:
         """
         params = {"endpoint": endpoint, "state": state, "limit": limit, "before": before}
         async with self._pool.connection() as conn:
-            rows = await (await conn.execute(self._sql["page"], params)).fetchall()
+            rows = await (await conn.execute(_SQL["page"], params)).fetchall()
         return tuple(DeliveryRow(*row) for row in rows)
 
     async def hurry(self, event: EventId, endpoint: EndpointId) -> str | None:
         """Make a pending delivery due now; return the state that it had, None when there is none."""
         params = {"event": event, "endpoint": endpoint}
         async with self._pool.connection() as conn:
-            await conn.execute(self._sql["hurry"], params)
-            row = await (await conn.execute(self._sql["state_of"], params)).fetchone()
+            await conn.execute(_SQL["hurry"], params)
+            row = await (await conn.execute(_SQL["state_of"], params)).fetchone()
         return None if row is None else str(row[0])
 
     async def prune_attempts(self, older_than_s: float) -> int:
         """Forget a batch of attempts that failed longer ago."""
         params = {"older_than_s": older_than_s, "limit": PRUNE_BATCH}
         async with self._pool.connection() as conn:
-            return (await conn.execute(self._sql["prune_attempts"], params)).rowcount
+            return (await conn.execute(_SQL["prune_attempts"], params)).rowcount
 
     async def prune(self, older_than_s: float, *, before: EventId) -> int:
         """Forget a batch of what arrived longer ago than this; `before` bounds the search to events up to that id."""
         params = {"older_than_s": older_than_s, "before": before, "limit": PRUNE_BATCH}
         async with self._pool.connection() as conn:
-            return (await conn.execute(self._sql["prune"], params)).rowcount
+            return (await conn.execute(_SQL["prune"], params)).rowcount
 
     async def sweep(self) -> None:
         """Remove what still waits for endpoints that are gone."""
         async with self._pool.connection() as conn:
-            await conn.execute(self._sql["sweep"])
+            await conn.execute(_SQL["sweep"])
 
     async def _settle(
         self, conn: TrioConnection, node: NodeId, attempted: Sequence[Attempted], released: Sequence[Released]
@@ -278,9 +279,9 @@ class Deliveries:
             "lanes": _encode(list(lanes.values())).decode(),
         }
         try:
-            await conn.execute(self._sql["settle"], params, prepare=True)
+            await conn.call(_SETTLE, params)
         except psycopg.errors.DeadlockDetected:
-            await conn.execute(self._sql["settle"], params, prepare=True)
+            await conn.call(_SETTLE, params)
 
     async def _recount(self, conn: TrioConnection, node: NodeId, lanes: Sequence[ClaimedLane]) -> None:
         params = {
@@ -289,9 +290,9 @@ class Deliveries:
             "keys": [lane.key for lane in lanes],
         }
         async with conn.transaction():
-            rows = await (await conn.execute(self._sql["recount"], params)).fetchall()
+            rows = await (await conn.execute(_SQL["recount"], params)).fetchall()
             locked = {"endpoints": [row[0] for row in rows], "keys": [row[1] for row in rows]}
-            await conn.execute(self._sql["recount_locked"], locked)
+            await conn.execute(_SQL["recount_locked"], locked)
 
     def _lanes(self, rows: Sequence[tuple[Any, ...]]) -> list[ClaimedLane]:
         """Group the rows of a claim, which come ordered by lane and then by `seq`."""

@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import msgspec
 import psycopg
@@ -20,6 +19,7 @@ from bridge.domain.ids import Epoch, EventId, InstanceKey, NodeId
 from bridge.meters import EVENTS
 from bridge.store.errors import StaleOwner, StoreUnavailable
 from bridge.store.pool import Pool
+from bridge.store.prepared import Statement
 from bridge.store.queries import load
 from bridge.store.trio_psycopg import TrioConnection
 
@@ -34,6 +34,8 @@ _REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError)
 
 log = structlog.get_logger()
 _encode = msgspec.json.Encoder().encode
+_SQL = load("events")
+_APPEND = Statement(_SQL["append"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,6 @@ class Ingest:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._sql = load("events")
         self._queue: list[_Waiting] = []
         self._wake = trio.Event()
         self._running = False
@@ -158,7 +159,7 @@ class Ingest:
         """Return the instance's next events behind `seq`."""
         params = {"instance": instance, "seq": seq, "limit": limit, "types": list(types)}
         async with self._pool.connection() as conn:
-            rows = await (await conn.execute(self._sql["after"], params)).fetchall()
+            rows = await (await conn.execute(_SQL["after"], params)).fetchall()
         return tuple(StoredEvent(*row) for row in rows)
 
     async def _wake_on(self, stop: trio.Event) -> None:
@@ -217,8 +218,7 @@ class Ingest:
         """Run the statement, give each caller its result, and return what came of it."""
         drafts = [(waiting, draft) for waiting in batch for draft in waiting.drafts]
         params = {"drafts": _encode([_row(ord_, *item) for ord_, item in enumerate(drafts)]).decode()}
-        cursor = await conn.execute(self._sql["append"], params, prepare=True, binary=True)
-        rows: dict[int, tuple[Any, ...]] = {row[0]: row for row in await cursor.fetchall()}
+        rows = {row[0]: row for row in await conn.call(_APPEND, params)}
         ord_ = 0
         for waiting in batch:
             mine = [rows.get(number) for number in range(ord_, ord_ + len(waiting.drafts))]

@@ -1,12 +1,16 @@
 """What the two ways to run a bridge share: signals, the ready line, and what a person reads at a terminal."""
 
+import gc
 import json
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
 
+import structlog
 import trio
+
+log = structlog.get_logger()
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -43,6 +47,16 @@ async def _supervise(run: Run, parent_pipe: bool) -> None:
             nursery.start_soon(watch_parent)
         await run(stop)
         nursery.cancel_scope.cancel()
+
+
+def freeze_what_lasts() -> None:
+    """Tell the garbage collector that what is there now stays, modules above all: once a bridge has started.
+
+    Without this a full collection stops everything for 70 ms, every few hundred texts.
+    """
+    gc.collect()
+    gc.freeze()
+    log.info("process.memory_frozen", objects=gc.get_freeze_count())
 
 
 def announce(fields: dict[str, object], *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ import trio
 
 from bridge.app import App, Running
 from bridge.config import BadSetting, Settings
-from bridge.process import announce, run_until_signalled
+from bridge.process import announce, freeze_what_lasts, run_until_signalled
 from bridge.sandbox_trust import show_codes, trust_of
 
 
@@ -24,6 +24,7 @@ async def _serve(settings: Settings, as_json: bool, stop: trio.Event) -> None:
         running: Running = await nursery.start(partial(app.run, stop=stop))
         if settings.sandbox_url:
             nursery.start_soon(show_codes, app.directory.qr_codes, settings.sandbox_url, app.stopped)
+        freeze_what_lasts()
         announce(
             {"api": running.url, "api_key": running.api_key, "webhook_secret": running.webhook_secret},
             as_json=as_json,

@@ -21,7 +21,7 @@ from bridge.companion import Companion
 from bridge.config import Settings
 from bridge.engine.wire import SandboxTrust
 from bridge.keyform import make_key
-from bridge.process import announce, run_until_signalled
+from bridge.process import announce, freeze_what_lasts, run_until_signalled
 from bridge.sandbox_trust import show_codes, trust_of
 from bridge.store import embedded
 from bridge.webhooks import sign
@@ -100,6 +100,7 @@ async def _beside(settings: Settings, ports: Ports, urls: tuple[str, str], as_js
         control = sandbox.ready["control"] if sandbox else settings.sandbox_url
         if control:
             nursery.start_soon(show_codes, app.directory.qr_codes, control, app.stopped)
+        freeze_what_lasts()
         announce(
             {
                 "api": running.url,

@@ -41,6 +41,8 @@ def test_it_says_where_it_is_and_ends_in_order(database_url: str, tmp_path: Path
             process.send_signal(signal.SIGTERM)
         assert process.wait(STOP_S) == 0
         assert process.stdout.read() == b""
+    frozen = [line for line in (tmp_path / "log").read_text().splitlines() if "process.memory_frozen" in line]
+    assert len(frozen) == 1 and json.loads(frozen[0])["objects"] > 10_000
 
 
 def test_without_a_database_it_is_a_wrong_setting(tmp_path: Path) -> None:

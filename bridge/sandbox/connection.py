@@ -13,14 +13,12 @@ from typing import Final
 
 import structlog
 import trio
-from wsproto.frame_protocol import CloseReason
 
 from bridge.protos import wa6
 from bridge.sandbox import presence, ringing
 from bridge.sandbox.accounts import Device
 from bridge.sandbox.answers import refusal, result
 from bridge.sandbox.causes import first_cause
-from bridge.sandbox.cork import Cork
 from bridge.sandbox.interference import Interference
 from bridge.sandbox.keys import KeyPair
 from bridge.sandbox.newsletters import NEWSLETTER_SERVER
@@ -62,11 +60,10 @@ _OF_THE_MOMENT: Final[Mapping[str, Callable[[World, Device, Node], None]]] = {
 class Connection:
     """A client behind a websocket. `device` is there once it has logged in."""
 
-    def __init__(self, world: World, keys: ServerKeys, websocket: WebSocket, cork: Cork) -> None:
+    def __init__(self, world: World, keys: ServerKeys, websocket: WebSocket) -> None:
         self._world = world
         self._keys = keys
         self._websocket = websocket
-        self._cork = cork
         self._frames = _Frames(websocket)
         self._outbox: list[bytes] = []
         self._outbox_bytes = 0
@@ -318,19 +315,10 @@ class Connection:
             batch, self._outbox, self._outbox_bytes = self._outbox, [], 0
             self._posted = trio.Event()
             await self._world.state.settled()
-            self._cork.hold()
-            for stanza in batch:
-                await self._websocket.send(_frame(cipher.encrypt(stanza)))
-            await self._flush()
+            await self._websocket.send_all(_frame(cipher.encrypt(stanza)) for stanza in batch)
             self._unsent = bool(self._outbox)
             self._drained.set()
             self._drained = trio.Event()
-
-    async def _flush(self) -> None:
-        try:
-            await self._cork.flush()
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise WebSocketClosed(CloseReason.ABNORMAL_CLOSURE) from error
 
     def _later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call something when the time has passed, if the connection is still there."""

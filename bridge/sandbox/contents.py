@@ -34,8 +34,11 @@ def describe(message: "e2e.Message") -> Description | None:
 def summary(message: "e2e.Message") -> str | None:
     """Return the words of a message by which it can be compared: text, caption, question, emoji."""
     shown = describe(message)
-    if shown is None:
-        return None
+    return None if shown is None else words_of(shown)
+
+
+def words_of(shown: Description) -> str | None:
+    """Return the words of a description, as `summary` does of its message."""
     words = shown.get("text") or shown.get("caption") or shown.get("question") or shown.get("emoji")
     return words if isinstance(words, str) else None
 

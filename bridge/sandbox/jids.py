@@ -6,16 +6,16 @@ colon, `4917012345678:3@s.whatsapp.net`; device 0 is the phone and is not writte
 user, `s.whatsapp.net`.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 USER_SERVER: Final = "s.whatsapp.net"
 LID_SERVER: Final = "lid"
 GROUP_SERVER: Final = "g.us"
 
 
-@dataclass(frozen=True, slots=True)
-class Jid:
+class Jid(msgspec.Struct, frozen=True):
     """The address of a phone number, a LID, one of their devices, a group, or (without a user) a server."""
 
     user: str

@@ -21,10 +21,11 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from bridge.errors import BridgeError
 from bridge.sandbox.jids import GROUP_SERVER, LID_SERVER, SERVER, USER_SERVER, Jid
@@ -48,12 +49,14 @@ Value = str | int | Jid
 Content = bytes | str | list["Node"] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One element of a stanza. Attributes that are None or empty are not written."""
+class Node(msgspec.Struct, frozen=True):
+    """One element of a stanza. Attributes that are None or empty are not written.
+
+    A struct of msgspec, as `Jid` is: a stanza has a dozen, and they are made in a sixth of a frozen dataclass's time.
+    """
 
     tag: str
-    attrs: Mapping[str, Value | None] = field(default_factory=dict)
+    attrs: Mapping[str, Value | None] = {}
     content: Content = None
 
     def children(self) -> list["Node"]:

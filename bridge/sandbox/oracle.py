@@ -99,6 +99,7 @@ class Oracle:
         self._state = state
         self._limit = limit
         self._since_trim = 0
+        self._last_read: tuple[str, str] | None = None
 
     def sent(
         self, message_id: str, *, device: str, sender: str, recipient: str, kind: str, text: str | None
@@ -139,7 +140,10 @@ class Oracle:
         return row is not None
 
     def read(self, message_id: str, device: str, text: str) -> None:
-        """Record the text of a message, learned by the phone that decrypted it."""
+        """Record the text of a message, learned by a phone that decrypted it; the sender's own phone does too."""
+        if self._last_read == (message_id, device):
+            return
+        self._last_read = message_id, device
         self._state.run(
             "UPDATE oracle SET text = ?, hash = ? WHERE id = ? AND device = ? AND text IS NULL",
             text,
@@ -238,6 +242,7 @@ class Oracle:
 
     def trim(self, until: int | None = None) -> int:
         """Forget messages up to this number, or all; return how many. Their texts can no longer be sent again."""
+        self._last_read = None
         if until is None:
             self._state.run("DELETE FROM oracle_copy")
             self._state.run("DELETE FROM oracle_transfer")

@@ -6,7 +6,6 @@ its inbox and to the oracle. Between two phones of ours a one-to-one message is 
 
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -122,7 +121,7 @@ class Phone:
             own = word == "sender" or word in receipts.OWN
             if own and group is None:
                 mine = author is self.account
-                node = replace(node, attrs={**node.attrs, "recipient": where if mine else Jid.parse(sender).bare()})
+                node = node.with_attrs(recipient=where if mine else Jid.parse(sender).bare())
             for device in self._hearers(word, author, Jid.parse(sender)):
                 self.all.relay.deliver(device, node)
 

@@ -9,7 +9,7 @@ import structlog
 
 from bridge.protos import e2e
 from bridge.sandbox.accounts import Device
-from bridge.sandbox.contents import describe, summary
+from bridge.sandbox.contents import Description, describe, words_of
 from bridge.sandbox.nodes import Jid, Node
 from bridge.sandbox.relay import Attrs, now_text
 from bridge.sandbox.signal import Duplicate, SignalError
@@ -61,8 +61,13 @@ def take_message(phone: "Phone", node: Node) -> None:
 def take_content(phone: "Phone", message_id: str, sender: Device, chat: Jid, message: "e2e.Message") -> None:
     """Put a message of somebody else's into the inbox, if it has content; mark what it edits or revokes."""
     shown = describe(message)
-    if shown is None:
-        return
+    if shown is not None:
+        _keep(phone, message_id, sender, chat, message=message, shown=shown)
+
+
+def _keep(
+    phone: "Phone", message_id: str, sender: Device, chat: Jid, *, message: "e2e.Message", shown: Description
+) -> None:
     words = shown.get("text", "")
     inboxes, where = phone.all.inboxes, {"sender": sender.lid, "chat": chat}
     inboxes.add(phone.number, message_id, message, **where, text=words, own=False)
@@ -75,12 +80,15 @@ def take_content(phone: "Phone", message_id: str, sender: Device, chat: Jid, mes
 def _take(phone: "Phone", message_id: str, sender: Device, group: Jid | None, message: "e2e.Message") -> None:
     own = message.HasField("deviceSentMessage")
     inside = message.deviceSentMessage.message if own else message
-    words = summary(inside)
+    shown = describe(inside)
+    if shown is None:
+        return
+    words = words_of(shown)
     if words:
         phone.all.oracle.read(message_id, sender.name, words)
     if sender.account is not phone.account:
-        take_content(phone, message_id, sender, group or sender.account.lid, inside)
-    elif sender.number and describe(inside) is not None:
+        _keep(phone, message_id, sender, group or sender.account.lid, message=inside, shown=shown)
+    elif sender.number:
         chat = _chat(phone, group, message)
         phone.all.inboxes.add(phone.number, message_id, inside, sender=sender.lid, chat=chat, text="", own=True)
         phone.wake()

@@ -2,7 +2,8 @@
 
 The rule: **nothing leaves the process before what it tells is committed.** Handlers change rows as they go, in one open
 transaction; whoever sends (a connection's writer, the control API) first awaits `settled()`. All who wait at the same
-moment share one commit, so that a burst of messages costs one.
+moment share one commit, so that a burst of messages costs one. What nobody waits for, such as a client's
+acknowledgement, shares the next commit: until then it is as if it had not arrived.
 
 The file is in WAL mode with `synchronous=OFF`: a commit is handed to the operating system, which is cheap (tens of
 microseconds) and survives the end of the process, `kill -9` included. What it does not survive is the end of the
@@ -19,6 +20,9 @@ import trio
 from bridge.errors import BridgeError
 
 Row = tuple[Any, ...]
+
+COMMIT_WITHIN_S: Final = 0.02
+"""How long what nobody waits for may stay uncommitted: a process that is killed forgets so much of it."""
 
 _VERSION: Final = 2
 
@@ -147,6 +151,7 @@ class State:
         self._before: list[Callable[[], None]] = []
         self._changed = trio.Event()
         self._waiting: trio.Event | None = None
+        self._wanted = trio.Event()
         self._open = False
         self.commits = 0
 
@@ -201,14 +206,20 @@ class State:
             return
         if self._waiting is None:
             self._waiting = trio.Event()
+            self._wanted.set()
         await self._waiting.wait()
 
     async def commit_always(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Commit whenever something was changed, until cancelled. One pass of Trio's loop shares a commit."""
+        """Commit what was changed, until cancelled: soon, and at once when somebody waits for it.
+
+        One pass of Trio's loop shares a commit.
+        """
         task_status.started()
         try:
             while True:
                 await self._changed.wait()
+                with trio.move_on_after(COMMIT_WITHIN_S):
+                    await self._wanted.wait()
                 await trio.lowlevel.checkpoint()
                 self.commit()
         finally:
@@ -227,6 +238,7 @@ class State:
         if self._waiting is not None:
             self._waiting.set()
             self._waiting = None
+            self._wanted = trio.Event()
 
     def close(self) -> None:
         """Commit and close the file; may be called twice."""

@@ -14,7 +14,6 @@ import trio
 from bridge.errors import BridgeError
 from bridge.sandbox.causes import first_cause
 from bridge.sandbox.connection import Connection, ServerKeys
-from bridge.sandbox.cork import Cork
 from bridge.sandbox.http import HttpServer, Request, Response, guarded, problem
 from bridge.sandbox.websocket import WebSocket, switching_protocols
 from bridge.sandbox.world import World
@@ -63,12 +62,11 @@ class Proxy:
             await outer.switch(_CONNECTED)
             tls = trio.SSLStream(stream, self._context, server_side=True, https_compatible=True)
             await tls.do_handshake()
-        cork = Cork(tls)
-        websocket = await self._upgrade(cork)
+        websocket = await self._upgrade(tls)
         if websocket is not None:
-            await Connection(self._world, self._keys, websocket, cork).run()
+            await Connection(self._world, self._keys, websocket).run()
 
-    async def _upgrade(self, tls: Cork) -> WebSocket | None:
+    async def _upgrade(self, tls: trio.abc.Stream) -> WebSocket | None:
         """Return the websocket that the client asks for, None at the end of anything else: pictures and media."""
         inner, host = HttpServer(tls), self._world.host
         while (head := await inner.head()) is not None:

@@ -284,6 +284,18 @@ def test_a_device_resumes_from_its_records() -> None:
     assert 1 not in devices["bob"].keys.one_time
 
 
+def test_the_keys_are_written_again_only_when_a_message_used_one_up() -> None:
+    alice, bob = SignalDevice(), SignalDevice()
+    alice.start("bob", bob.keys.bundle(1))
+    bob.changes()
+    first, second = alice.encrypt("bob", b"first"), alice.encrypt("bob", b"second")
+    assert (first.kind, second.kind) == ("pkmsg", "pkmsg")
+    bob.decrypt("alice", *first)
+    assert set(bob.changes()) == {"keys", "session alice"}
+    bob.decrypt("alice", *second)
+    assert set(bob.changes()) == {"session alice"}
+
+
 def test_a_forgotten_session_is_a_record_that_is_gone() -> None:
     alice, bob = SignalDevice(), SignalDevice()
     alice.start("bob", bob.keys.bundle())

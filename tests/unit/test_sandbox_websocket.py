@@ -153,3 +153,34 @@ async def test_messages_of_several_senders_do_not_mix() -> None:
             for part in parts:
                 nursery.start_soon(client.server.send, part)
         assert {await client.message() for _ in parts} == set(parts)
+
+
+async def test_messages_sent_together_are_one_write() -> None:
+    near, far = trio.testing.memory_stream_pair()
+    writes, deliver = 0, near.send_stream.send_all_hook
+    assert deliver is not None
+
+    async def count() -> None:
+        nonlocal writes
+        writes += 1
+        await deliver()
+
+    near.send_stream.send_all_hook = count
+    await WebSocket(near).send_all([b"one", b"two", bytes(300)])
+    client = Connection(ConnectionType.CLIENT)
+    client.receive_data(bytes(await far.receive_some(65536)))
+    assert [bytes(event.data) for event in client.events() if isinstance(event, BytesMessage)] == [
+        b"one",
+        b"two",
+        bytes(300),
+    ]
+    assert writes == 1
+
+
+async def test_a_client_that_sends_without_a_break_does_not_keep_others_waiting() -> None:
+    client = Client()
+    frames = [client.protocol.send(BytesMessage(data=bytes((number,)))) for number in range(3)]
+    await client.stream.send_all(b"".join(frames))
+    for number in range(3):
+        with trio.testing.assert_checkpoints():
+            assert await client.server.recv() == bytes((number,))

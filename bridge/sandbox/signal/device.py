@@ -54,9 +54,10 @@ class SignalDevice:
 
     def decrypt(self, address: str, kind: Kind, body: bytes) -> bytes:
         """Return the plaintext of a message from that device; raise `Duplicate` or a kind of `Undecryptable`."""
+        prekeys = len(self.keys.one_time)
         plaintext = unpad(self._session(address).decrypt(kind, body))
         self._touched.add(("session", address))
-        if kind == "pkmsg":
+        if len(self.keys.one_time) != prekeys:  # the message began a session; all until our first answer look like it
             self._touched.add((_KEYS,))
         return plaintext
 

@@ -9,9 +9,9 @@ neonize ships no Python classes for these, so the descriptors are built below fr
 """
 
 import secrets
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
@@ -83,8 +83,7 @@ def _key(typed: bytes) -> bytes:
     return typed[1:]
 
 
-@dataclass(frozen=True, slots=True)
-class SignalMessage:
+class SignalMessage(msgspec.Struct, frozen=True):
     """A message between two devices: the sender's ratchet key, the message's number in that chain, the content."""
 
     ratchet_key: bytes
@@ -108,8 +107,7 @@ class SignalMessage:
         return cls(_key(message.ratchet_key), message.counter, message.ciphertext, signed, data[-MAC_BYTES:])
 
 
-@dataclass(frozen=True, slots=True)
-class PreKeyMessage:
+class PreKeyMessage(msgspec.Struct, frozen=True):
     """A first message: what the other side needs to compute the same session, around a `SignalMessage`.
 
     All messages are of this form until the other side has answered, since any of them may be the first to arrive.
@@ -147,8 +145,7 @@ class PreKeyMessage:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SenderKeyMessage:
+class SenderKeyMessage(msgspec.Struct, frozen=True):
     """A message to a group: which of the sender's keys, its number in that chain, the content."""
 
     key_id: int
@@ -170,8 +167,7 @@ class SenderKeyMessage:
         return cls(message.key_id, message.iteration, message.ciphertext, signed, data[-SIGNATURE_BYTES:])
 
 
-@dataclass(frozen=True, slots=True)
-class SenderKeyDistribution:
+class SenderKeyDistribution(msgspec.Struct, frozen=True):
     """The key for one sender's messages to a group, sent to each member's device in a message between two devices."""
 
     key_id: int

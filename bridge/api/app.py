@@ -15,6 +15,7 @@ from bridge.api.auth import Gate
 from bridge.api.call import Call, Route
 from bridge.api.context import ApiContext
 from bridge.api.edge import LOGGED, REQUEST_ID, ROUTE, Edge
+from bridge.api.framework import Framework
 from bridge.api.once import answer_once
 from bridge.api.problems import JSON, Answer, for_error
 from bridge.api.routes import (
@@ -69,7 +70,7 @@ def create_app(context: ApiContext) -> QuartTrio:
     """Return the API as an ASGI application; nothing runs until a server calls it."""
     gate = Gate(context.store.keys, context.limits, on=context.auth_on, trusted=networks(context.trusted_proxies))
     routes = all_routes(context, gate)
-    app = QuartTrio("bridge", static_folder=None)
+    app = Framework("bridge", static_folder=None)
     app.config.update(
         BODY_TIMEOUT=context.limits.body_s,
         MAX_CONTENT_LENGTH=None,  # the edge counts, announced or not

@@ -6,15 +6,18 @@ becomes a JSON 500; and an answer that is given early does not cost its reader t
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
 import trio
+from prometheus_client import Counter, Histogram
 
 from bridge import meters
 from bridge.api import problems
 from bridge.api.context import Limits
+from bridge.api.whole import WHOLE, Whole
 from bridge.ids import ulid
 
 Scope = MutableMapping[str, Any]
@@ -141,12 +144,13 @@ class _Exchange:
     __slots__ = (
         "_body_bytes",
         "_complete",
+        "_gone",
         "_inflow",
         "_limit",
         "_receive",
         "_send",
         "_socket",
-        "client_gone",
+        "_whole",
         "request_id",
         "scope",
         "status",
@@ -157,7 +161,7 @@ class _Exchange:
         scope[LOGGED] = {}
         self.request_id = scope[REQUEST_ID] = _request_id(scope["headers"])
         self.status = 0
-        self.client_gone = False
+        self._gone = False
         self._receive = receive
         self._send = send
         self._limit = limit
@@ -165,8 +169,17 @@ class _Exchange:
         self._body_bytes = 0
         self._complete = trio.Event()
         self._socket = scope["type"] == "websocket"
-        if self._socket:
+        whole: Whole | None = scope.get(WHOLE)
+        self._whole = whole
+        if whole is not None and (inflow is not None or len(whole.body) > limit):
+            del scope[WHOLE]  # it is counted, or streamed, like any other
+        if self._socket or WHOLE in scope:
             self._complete.set()
+
+    @property
+    def client_gone(self) -> bool:
+        """Whether nobody waits for the answer."""
+        return self._gone or (self._whole is not None and self._whole.gone)
 
     async def receive(self) -> Message:
         """Return the next message for the framework; a body beyond the limit ends there, its rest is dropped."""
@@ -177,7 +190,7 @@ class _Exchange:
                 await self._inflow.room()
             message = await self._receive()
             if message["type"] != "http.request":
-                self.client_gone = True
+                self._gone = True
                 self._complete.set()
                 return message
             if not message.get("more_body", False):
@@ -226,8 +239,8 @@ def _account(exchange: _Exchange, taken_s: float) -> None:
     path = route.path.replace("<", "{").replace(">", "}") if route is not None else "none"
     access = route.access.value if route is not None and route.access is not None else "open"
     method = scope["method"] if scope["method"] in _METHODS else "other"
-    meters.HTTP_REQUESTS.labels(method, path, str(exchange.status or "gone")).inc()
-    meters.HTTP_SECONDS.labels(access).observe(taken_s)
+    _requests(method, path, exchange.status).inc()
+    _seconds(access).observe(taken_s)
     log.debug(
         "http.request",
         method=method,
@@ -237,6 +250,16 @@ def _account(exchange: _Exchange, taken_s: float) -> None:
         client=(scope.get("client") or ("",))[0],
         **scope[LOGGED],
     )
+
+
+@cache
+def _requests(method: str, path: str, status: int) -> Counter:
+    return meters.HTTP_REQUESTS.labels(method, path, str(status or "gone"))
+
+
+@cache
+def _seconds(access: str) -> Histogram:
+    return meters.HTTP_SECONDS.labels(access)
 
 
 def _pattern(scope: Scope) -> str:

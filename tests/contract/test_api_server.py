@@ -18,6 +18,9 @@ from tests.support.api import API_KEY, DEADLINE_S, eventually, running_api, serv
 
 NONCE = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 REQUEST = b"GET /livez HTTP/1.1\r\nHost: bridge\r\n\r\n"
+"""Answered by itself, as it comes in one piece (`bridge.api.whole`)."""
+LEFT_TO_H11 = b"GET /livez HTTP/1.1\r\nHost: bridge\r\nTE: trailers\r\n\r\n"
+both_ways = pytest.mark.parametrize("request_head", [REQUEST, LEFT_TO_H11])
 
 
 async def hello(scope: Message, receive: Receive, send: Send) -> None:
@@ -87,7 +90,7 @@ async def test_a_request_that_breaks_the_protocol_code_ends_its_own_connection_o
     monkeypatch.setattr(JsonErrorsProtocol, "_create_stream", broken)
     async with running_api() as api:
         async with await trio.open_tcp_stream("127.0.0.1", api.bound.port) as other:
-            assert await api.raw(b"GET /break HTTP/1.1\r\nHost: bridge\r\n\r\n") == b""
+            assert await api.raw(LEFT_TO_H11.replace(b"livez", b"break")) == b""
             await other.send_all(REQUEST)
             assert (await other.receive_some(1_000)).startswith(b"HTTP/1.1 200")
         assert (await api.client.get("/livez")).status_code == 200
@@ -158,11 +161,12 @@ async def test_an_upgrade_that_is_not_in_order_is_answered_in_json(head: bytes) 
 # --- cure 2: the end of a response ends the connection or readies it --------------------------------------------------
 
 
-async def test_a_connection_is_kept_for_the_next_request() -> None:
+@both_ways
+async def test_a_connection_is_kept_for_the_next_request(request_head: bytes) -> None:
     async with serving(hello) as (_, bound, _), await trio.open_tcp_stream("127.0.0.1", bound.port) as stream:
         with trio.fail_after(DEADLINE_S):
             for _ in range(3):
-                assert (await exchange(stream)).startswith(b"HTTP/1.1 200")
+                assert (await exchange(stream, request_head)).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize(
@@ -180,13 +184,14 @@ async def test_a_connection_is_closed_when_its_client_asks_for_that(request_head
         await eventually(lambda: server.connections == 0)
 
 
-async def test_an_idle_connection_is_closed_after_its_time() -> None:
+@both_ways
+async def test_an_idle_connection_is_closed_after_its_time(request_head: bytes) -> None:
     async with (
         serving(hello, timing=Timing(idle_s=0.2)) as (_, bound, _),
         await trio.open_tcp_stream("127.0.0.1", bound.port) as stream,
     ):
         with trio.fail_after(DEADLINE_S):
-            await exchange(stream)
+            await exchange(stream, request_head)
             assert await stream.receive_some(1) == b""
 
 
@@ -202,10 +207,11 @@ async def test_a_head_that_comes_drop_by_drop_does_not_hold_a_connection() -> No
                 await trio.sleep(0.05)
 
 
-async def test_a_connection_whose_peer_is_gone_is_closed_at_once() -> None:
+@both_ways
+async def test_a_connection_whose_peer_is_gone_is_closed_at_once(request_head: bytes) -> None:
     async with serving(hello) as (server, bound, _):
         async with await trio.open_tcp_stream("127.0.0.1", bound.port) as stream:
-            await exchange(stream)
+            await exchange(stream, request_head)
             await eventually(lambda: server.connections == 1)
         await eventually(lambda: server.connections == 0)
 
@@ -222,22 +228,24 @@ async def test_requests_sent_at_once_are_answered_in_order() -> None:
 # --- cure 3: a peer that does not read ------------------------------------------------------------------------------
 
 
-async def test_a_peer_that_stops_reading_is_cut_off() -> None:
+@both_ways
+async def test_a_peer_that_stops_reading_is_cut_off(request_head: bytes) -> None:
     async with (
         serving(flood, timing=Timing(write_s=0.3)) as (server, bound, _),
         await trio.open_tcp_stream("127.0.0.1", bound.port) as stream,
     ):
-        await stream.send_all(REQUEST)
+        await stream.send_all(request_head)
         await eventually(lambda: server.connections == 1)
         await eventually(lambda: server.connections == 0)
 
 
-async def test_a_peer_that_stops_reading_does_not_hold_up_the_stop() -> None:
+@both_ways
+async def test_a_peer_that_stops_reading_does_not_hold_up_the_stop(request_head: bytes) -> None:
     async with (
         serving(flood, drain_s=0.3) as (server, bound, stop),
         await trio.open_tcp_stream("127.0.0.1", bound.port) as stream,
     ):
-        await stream.send_all(REQUEST)
+        await stream.send_all(request_head)
         await eventually(lambda: server.connections == 1)
         stop.set()
         await eventually(lambda: server.connections == 0)
@@ -260,7 +268,8 @@ def waiting_app(
     return app
 
 
-async def test_a_request_in_progress_is_answered_before_the_server_ends() -> None:
+@both_ways
+async def test_a_request_in_progress_is_answered_before_the_server_ends(request_head: bytes) -> None:
     begun, release = trio.Event(), trio.Event()
     async with (
         serving(waiting_app(begun, release), drain_s=DEADLINE_S) as (_, bound, stop),
@@ -268,7 +277,7 @@ async def test_a_request_in_progress_is_answered_before_the_server_ends() -> Non
         await trio.open_tcp_stream("127.0.0.1", bound.port) as idle,
     ):
         with trio.fail_after(DEADLINE_S):
-            await stream.send_all(REQUEST)
+            await stream.send_all(request_head)
             await begun.wait()
             stop.set()
             assert await idle.receive_some(1) == b"", "a connection without a request ends first"
@@ -293,14 +302,15 @@ async def test_no_connection_is_taken_after_the_stop() -> None:
         release.set()
 
 
+@both_ways
 @pytest.mark.parametrize("shielded", [False, True])
-async def test_a_request_that_does_not_end_is_cut_at_the_deadline(shielded: bool) -> None:
+async def test_a_request_that_does_not_end_is_cut_at_the_deadline(shielded: bool, request_head: bytes) -> None:
     begun = trio.Event()
     async with (
         serving(waiting_app(begun, trio.Event(), shielded=shielded), drain_s=0.2) as (server, bound, stop),
         await trio.open_tcp_stream("127.0.0.1", bound.port) as stream,
     ):
-        await stream.send_all(REQUEST)
+        await stream.send_all(request_head)
         await begun.wait()
         stop.set()
         await eventually(lambda: server.connections == 0)

@@ -1,5 +1,6 @@
 """A bounded queue between the callers of an actor and the actor: `tell`, or `ask` with a deadline."""
 
+import math
 from collections import deque
 from typing import Any, Generic, TypeVar
 
@@ -40,12 +41,18 @@ class Letter(Generic[M]):
             self._answered.set()
 
     async def wait(self, deadline_s: float) -> Any:
-        """Wait for the answer and return it, or raise what it failed with, or DeadlineExceeded."""
+        """Wait for the answer and return it, or raise what it failed with, or DeadlineExceeded.
+
+        A deadline is dear, so that an infinite one is none.
+        """
         if self._answered is None:
             raise ValueError("nobody answers a message that was told")
         try:
-            with trio.move_on_after(deadline_s):
+            if deadline_s == math.inf:
                 await self._answered.wait()
+            else:
+                with trio.move_on_after(deadline_s):
+                    await self._answered.wait()
             if not self._answered.is_set():
                 raise DeadlineExceeded(deadline_s=deadline_s)
         finally:

@@ -1,7 +1,7 @@
 """An event as the bridge knows it before it is stored: what an endpoint will read, and what makes it unique."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bridge.domain.ids import CommandId
 from bridge.domain.media import Media
@@ -66,7 +66,7 @@ class Event:
     """Seconds since 1970: when WhatsApp says that it happened."""
     data: Mapping[str, object]
     chat: str = ""
-    flags: Flags = field(default_factory=Flags)
+    flags: Flags = Flags()
     message: MessageRow | None = None
     status: StatusChange | None = None
     outcome: Outcome | None = None

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 SEGMENT_BYTES = 256 * 1024
 _HEADER = struct.Struct(">IIQdh")
 """Checksum of everything behind it, length of the payload, seq, seconds since 1970, code."""
@@ -30,8 +32,7 @@ class JournalLocked(Exception):
     """A living process holds this journal: wait until it has ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """Something that a session reported. `seq` counts per session; `replayed` ones were left by an earlier process."""
 
     seq: int

@@ -3,9 +3,9 @@
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import trio
 
 from bridge.engine import jids
@@ -20,8 +20,7 @@ _PAIR_AS = (1, "Chrome (Linux)")
 """Client type and name that WhatsApp accepts with a pairing code; any other text is refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """WhatsApp has acknowledged a message."""
 
     message_id: str

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import msgspec
+
 from bridge.domain.events import Event
 from bridge.domain.ids import CommandId
 from bridge.domain.signals import Signal
@@ -17,8 +19,7 @@ class Told:
     signal: Signal
 
 
-@dataclass(frozen=True, slots=True)
-class Reported:
+class Reported(msgspec.Struct, frozen=True):
     """What the engine reported on `session`, in order; stored before the next batch is taken."""
 
     session: EngineSession
@@ -33,8 +34,7 @@ class Lost:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """A message to send; answered as soon as it waits in the outbox."""
 
     message: Outgoing

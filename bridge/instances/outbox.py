@@ -3,8 +3,8 @@
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from bridge.domain.ids import CommandId
@@ -13,11 +13,10 @@ from bridge.errors import BridgeError
 from bridge.instances.errors import Busy, SendUnknown
 
 
-@dataclass(slots=True)
-class Reply:
+class Reply(msgspec.Struct, eq=False):
     """Where the caller of a send waits for its outcome; nobody has to."""
 
-    done: trio.Event = field(default_factory=trio.Event)
+    done: trio.Event = msgspec.field(default_factory=trio.Event)
     outcome: Sent | BridgeError | None = None
     begun: bool = True
     """False when the message was given back before anything was done with it."""
@@ -35,8 +34,7 @@ class Reply:
             self.set(error)
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """A message whose command row is committed."""
 
     command: CommandId
@@ -51,7 +49,7 @@ class Outgoing:
     """Not begun after this time, in seconds since 1970."""
     queued: bool = False
     """Whether its row still says that the engine does not have it."""
-    reply: Reply = field(default_factory=Reply)
+    reply: Reply = msgspec.field(default_factory=Reply)
 
 
 class Outbox:

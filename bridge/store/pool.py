@@ -41,12 +41,6 @@ class PoolStats:
     timeouts: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Idle:
-    conn: TrioConnection
-    since_s: float
-
-
 def conninfo_for(
     dsn: str, *, application_name: str = "bridge", statement_timeout_s: float = STATEMENT_TIMEOUT_S
 ) -> str:
@@ -91,7 +85,7 @@ class Pool:
         self._idle_max_s = idle_max_s
         self._check_after_s = check_after_s
         self._slots = trio.Semaphore(size, max_value=size)
-        self._idle: list[_Idle] = []
+        self._idle: list[TrioConnection] = []
         self._closed = False
         self._opened = self._discarded = self._timeouts = 0
         self._doubted_s = -math.inf
@@ -104,7 +98,7 @@ class Pool:
         """Close the idle connections now, and those in use as they come back."""
         self._closed = True
         while self._idle:
-            self._discard(self._idle.pop().conn)
+            self._discard(self._idle.pop())
 
     def doubt(self) -> None:
         """Look at each connection that is idle now before it is lent again: the server may have closed it just now."""
@@ -164,15 +158,15 @@ class Pool:
 
     async def _take(self) -> TrioConnection:
         while self._idle:
-            idle = self._idle.pop()
+            conn = self._idle.pop()
             now_s = monotonic()
-            too_old = now_s - idle.conn.opened_at_s > self._max_age_s
-            doubtful = idle.since_s <= self._doubted_s or now_s - idle.since_s > self._check_after_s
+            too_old = now_s - conn.opened_at_s > self._max_age_s
+            doubtful = conn.idle_since_s <= self._doubted_s or now_s - conn.idle_since_s > self._check_after_s
             # Readable while idle means that the server has closed it.
-            if too_old or (doubtful and idle.conn.readable()):
-                self._discard(idle.conn)
+            if too_old or (doubtful and conn.readable()):
+                self._discard(conn)
                 continue
-            return idle.conn
+            return conn
         conn = await TrioConnection.connect(self._conninfo, autocommit=True)
         conn.answer_timeout_s = ANSWER_TIMEOUT_S
         self._opened += 1
@@ -182,13 +176,14 @@ class Pool:
         if self._closed or not conn.clean:
             self._discard(conn)
         else:
-            self._idle.append(_Idle(conn, monotonic()))
+            conn.idle_since_s = monotonic()
+            self._idle.append(conn)
             self._close_unused()
 
     def _close_unused(self) -> None:
         """Close what has been idle for long: each connection is a process of PostgreSQL with caches of its own."""
-        while len(self._idle) > 1 and monotonic() - self._idle[0].since_s > self._idle_max_s:
-            self._discard(self._idle.pop(0).conn)
+        while len(self._idle) > 1 and monotonic() - self._idle[0].idle_since_s > self._idle_max_s:
+            self._discard(self._idle.pop(0))
 
     def _discard(self, conn: TrioConnection) -> None:
         self._discarded += 1

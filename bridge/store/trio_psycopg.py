@@ -104,7 +104,7 @@ class TrioConnection(AsyncConnection[Any]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.lock = OwnerlessLock()  # type: ignore[assignment]
-        self.opened_at_s = monotonic()
+        self.opened_at_s = self.idle_since_s = monotonic()
         self._called: Prepared | None = None
 
     @classmethod

@@ -8,6 +8,7 @@ import trio.testing
 
 from bridge.api import hypercorn_fixes
 from bridge.api.context import Limits
+from bridge.api.edge import Edge
 from bridge.api.hypercorn_fixes import Message, Receive, Send
 from bridge.api.whole import HEAD_MAX, WHOLE, WHOLE_MAX, read_head
 from tests.support.api import API_KEY, DEADLINE_S, eventually, running_api, serving
@@ -164,6 +165,47 @@ async def test_a_request_that_comes_during_another_waits_for_its_answer() -> Non
     assert answers.index(b":first") < answers.index(b":later")
 
 
+async def test_what_continues_a_head_is_no_request_of_its_own() -> None:
+    answer = await talk(echo, POST + b"Content-Length: 5\r\nX: ", FIVE + b"hello", until=b"HTTP/1.1 ")
+    assert b"HTTP/1.1 400" in answer, "one head with two hosts"
+
+
+async def test_a_connection_ends_with_an_answer_that_began_before_the_stop() -> None:
+    begun, release = trio.Event(), trio.Event()
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        await send(start((b"content-length", b"10")))
+        await send(piece(b"hello", more=True))
+        begun.set()
+        await release.wait()
+        await send(piece(b"world"))
+
+    async with (
+        serving(app, drain_s=60) as (_, bound, stop),
+        await trio.open_tcp_stream("127.0.0.1", bound.port) as stream,
+    ):
+        with trio.fail_after(DEADLINE_S):
+            await stream.send_all(FIVE + b"hello")
+            await begun.wait()
+            stop.set()
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            release.set()
+            answer = b"".join([chunk async for chunk in stream])
+    assert answer.endswith(b"helloworld")
+
+
+@pytest.mark.parametrize(
+    ("edge", "answer"),
+    [
+        (Edge(echo, Limits(body_bytes=4), frozenset()), b"\r\n\r\npieces:"),
+        (Edge(echo, Limits(), frozenset(), {"POST /a": (9, True)}), b"\r\n\r\npieces:hello"),
+        (Edge(echo, Limits(), frozenset(), {"POST /a": (9, False)}), b"\r\n\r\nwhole:hello"),
+    ],
+)
+async def test_a_body_too_large_or_streamed_is_no_whole_one(edge: Edge, answer: bytes) -> None:
+    assert (await talk(edge, FIVE + b"hello", until=answer)).endswith(answer)
+
+
 async def test_a_request_that_comes_before_an_answer_that_closes_is_not_carried_out() -> None:
     asked: list[Message] = []
     begun, release = trio.Event(), trio.Event()
@@ -255,7 +297,7 @@ async def test_an_answer_of_unknown_length_goes_out_in_chunks() -> None:
 @pytest.mark.parametrize("status", [204, 304])
 async def test_an_answer_without_a_body_has_none(status: int) -> None:
     answer = await talk(answering(start(status=status), piece(b"dropped")), FIVE + b"hello", until=b"\r\n\r\n")
-    assert answer.endswith(b"\r\n\r\n") and b"transfer-encoding" not in answer
+    assert answer.partition(b"\r\n\r\n")[2] == b"" and b"transfer-encoding" not in answer
 
 
 @pytest.mark.parametrize(
@@ -264,6 +306,7 @@ async def test_an_answer_without_a_body_has_none(status: int) -> None:
         (start((b"x", b"a\r\nb: c")), piece(b"")),
         (start((b"x\n", b"a")), piece(b"")),
         (start((b"x", b"a\0")), piece(b"")),
+        (start((b"x", b"a\rb")), piece(b"")),
         (start((b"transfer-encoding", b"chunked")), piece(b"")),
         (start((b"content-length", b"3")), piece(b"hello")),
         (piece(b"hello"),),

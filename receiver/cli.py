@@ -1,6 +1,7 @@
 """The command `receiver`: reads its settings, runs the service, tells its parent where it is."""
 
 import argparse
+import gc
 import json
 import os
 from collections.abc import Sequence
@@ -32,8 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.error("receiver.not_configured", reason=str(error))
         return 2
     announce = _print_ready if options.json else _log_ready
+
+    def ready(url: str) -> None:
+        gc.collect()
+        gc.freeze()  # what is there now stays: a full collection would look at all of it, and stop everything meanwhile
+        announce(url)
+
     try:
-        trio.run(partial(service.run, settings, on_ready=announce, parent_pipe=options.parent_pipe))
+        trio.run(partial(service.run, settings, on_ready=ready, parent_pipe=options.parent_pipe))
     except OSError as error:
         log.error("receiver.cannot_listen", host=settings.host, port=settings.port, reason=error.strerror)
         return 1

@@ -6,6 +6,7 @@ dies, and with `--parent-pipe` when its stdin ends.
 
 import argparse
 import ctypes
+import gc
 import json
 import logging
 import os
@@ -52,6 +53,8 @@ async def _main(options: argparse.Namespace) -> None:
             nursery.start_soon(_end_with_stdin, nursery.cancel_scope)
         start = partial(run, options.data_dir, host=options.host, port=options.port, proxy_port=options.proxy_port)
         ready: Ready = await nursery.start(start)
+        gc.collect()
+        gc.freeze()  # what is there now stays: a full collection would look at all of it
         print(json.dumps({"ready": True, **asdict(ready), "pid": os.getpid()}), flush=True)
 
 

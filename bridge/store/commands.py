@@ -138,7 +138,7 @@ class Commands:
     async def outbox(
         self, instance: InstanceKey, states: Collection[str], *, limit: int, cursor: str | None
     ) -> Page[CommandRow]:
-        """Return one page of the sends that are `queued`, `scheduled` or `failed`, oldest first."""
+        """Return one page of the sends that are `queued`, `scheduled` or `failed`, oldest first, to the millisecond."""
         params = {
             "instance_key": instance,
             "after": cursor or "",

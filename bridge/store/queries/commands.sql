@@ -64,7 +64,7 @@ where instance_key = %(instance_key)s and state = 'queued'
 order by created_at, id
 
 -- name: outbox
--- One page of an instance's sends that are not out: waiting ones and those that failed, oldest first.
+-- One page of an instance's sends that are not out: waiting ones and those that failed, oldest first, to the millisecond.
 select id, instance_key, kind, body, state, idempotency_key, request_hash, message_id, result, owner, epoch,
        created_at, finished_at, send_at
 from bridge.command

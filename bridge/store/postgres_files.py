@@ -84,12 +84,13 @@ def home_for(state_dir: Path) -> Path:
 
 
 def socket_folder(home: Path, user: RunAs) -> Path | None:
-    """Make the folder of PostgreSQL's Unix socket, for us and `user` alone; None where its path would be too long.
+    """Make the folder of PostgreSQL's Unix socket, for us and `user` alone; None where its path does not fit.
 
-    A statement over it costs some 20 us less than over loopback: a tenth of a small one, on both sides together.
+    Too long, or with a comma or a quote: PostgreSQL and libpq take lists of such paths. Over it `select 1` costs 17
+    us of CPU less than over loopback, of 124 on both sides together.
     """
     folder = home / "socket"
-    if len(os.fsencode(folder)) > SOCKET_FOLDER_MAX:
+    if len(os.fsencode(folder)) > SOCKET_FOLDER_MAX or set(str(folder)) & {",", '"'}:
         return None
     folder.mkdir(mode=0o700, exist_ok=True)
     user.give(folder)

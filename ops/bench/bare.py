@@ -57,6 +57,7 @@ class Bare:
         self._ready = ready
         ours = engine_url(rig.dsn, idle_session_timeout_ms=ENGINE_IDLE_S * 1000).text
         self._url = ours.replace("&binary_parameters=yes", "")  # the driver's default, for it is bare
+        assert self._url != ours
         self._asking = trio.Lock()
         folder = rig.folder / "bare"
         folder.mkdir(exist_ok=True)

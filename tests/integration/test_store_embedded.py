@@ -254,11 +254,12 @@ def test_it_is_spoken_to_over_a_socket_that_is_closed_to_others(state_dir):
         embedded.stop(running)
 
 
-def test_where_the_path_is_too_long_for_a_socket_it_is_spoken_to_over_loopback(state_dir):
-    deep = state_dir / ("a" * 100)
-    running = embedded.start(deep, settings=FAST)
+@pytest.mark.parametrize("name", ["a" * 100, "one, two", 'a "quote"'])
+def test_where_the_path_does_not_fit_a_socket_it_is_spoken_to_over_loopback(state_dir, name):
+    folder = state_dir / name
+    running = embedded.start(folder, settings=FAST)
     try:
-        for url in (running.dsn, embedded.running_dsn(deep)):
+        for url in (running.dsn, embedded.running_dsn(folder)):
             with psycopg.connect(url) as conn:
                 assert conn.info.host == "127.0.0.1"
     finally:
